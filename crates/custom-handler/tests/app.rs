@@ -1,4 +1,5 @@
 //! A handler behind a socket: what the host sees for success, failure, panic and shutdown.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should panic
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The host's golden requests are decoded or refused as documented; golden responses are produced.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should panic
 
 use axum::response::IntoResponse;
 use custom_handler::{DecodeError, Invocation, Reply, RetryContext};
