@@ -4,9 +4,8 @@
 //! what a caller can do about it. The classes follow Microsoft's page "AMQP errors in Azure Service
 //! Bus" and the retry tables of the official SDKs.
 
+use std::sync::Arc;
 use std::time::Duration;
-
-use crate::credential::BoxError;
 
 /// A failed operation.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +17,7 @@ pub struct Error {
 }
 
 /// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The broker refused.
@@ -37,7 +36,7 @@ pub enum ErrorKind {
     Connection(String),
     /// The credential did not give a token.
     #[error("no token: {0}")]
-    Credential(#[source] BoxError),
+    Credential(Arc<dyn std::error::Error + Send + Sync>),
     /// The call itself is wrong; nothing was sent.
     #[error("{0}")]
     Invalid(String),

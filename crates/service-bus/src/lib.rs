@@ -36,8 +36,10 @@ mod error;
 mod message;
 mod options;
 mod receiver;
+mod sas;
 mod settlement;
 mod value;
+mod wire;
 
 pub use client::Client;
 pub use connection_string::{ConnectionString, ConnectionStringError, Endpoint};
