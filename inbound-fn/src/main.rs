@@ -1,2 +1,65 @@
-//! Placeholder.
-fn main() {}
+//! The function app that faces Dataverse.
+//!
+//! Two functions: `Inbound` writes acknowledgements to their source rows; `OutboxSweep`, a timer, posts
+//! the notifications that the plug-in could not.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
+use sync_core::dataverse::DataverseOutbox;
+use sync_core::inbound::Inbound;
+use sync_core::outbox::{Sweeper, Swept};
+use sync_core::ports::{SystemClock, system_rng};
+use sync_core::queue::Settler;
+use tracing::info;
+
+fn main() -> ExitCode {
+    function_app::run(build)
+}
+
+fn build() -> anyhow::Result<HandlerApp> {
+    let app = function_app::start()?;
+    let clock = Arc::new(SystemClock);
+    let inbound = Inbound::new(
+        app.settings.config,
+        Arc::new(app.dataverse.clone()),
+        Settler::new(app.inbound, clock.clone(), system_rng()),
+        app.settings.deadline,
+    );
+    let sweeper = Sweeper::new(
+        Arc::new(DataverseOutbox(app.dataverse)),
+        app.outbound,
+        clock,
+    );
+    Ok(HandlerApp::new()
+        .function("Inbound", move |invocation: Invocation| {
+            let inbound = inbound.clone();
+            async move {
+                let message =
+                    function_app::message(invocation.service_bus_message("acknowledgement")?);
+                inbound.handle(message).await?;
+                Ok::<_, InvocationFailed>(Reply::ok())
+            }
+        })
+        .function("OutboxSweep", move |invocation: Invocation| {
+            let sweeper = sweeper.clone();
+            async move {
+                invocation.timer("tick")?;
+                let swept = sweeper.sweep().await?;
+                if swept != Swept::default() {
+                    info!(
+                        outbox.sent = swept.sent,
+                        outbox.kept = swept.kept,
+                        outbox.unusable = swept.unusable,
+                        outbox.lost_races = swept.lost_races,
+                        "outbox swept: {} sent, {} kept",
+                        swept.sent,
+                        swept.kept
+                    );
+                }
+                Ok::<_, InvocationFailed>(Reply::ok())
+            }
+        }))
+}

@@ -1,2 +1,58 @@
-//! Placeholder.
-fn main() {}
+//! The function app that faces the target system.
+//!
+//! One function, `Outbound`: takes a notification, delivers the latest state of its row, sends the
+//! acknowledgement.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
+use sync_core::credentials::KeyVault;
+use sync_core::outbound::{Outbound, OutboundParts};
+use sync_core::ports::{SystemClock, system_rng};
+use sync_core::settings::{TargetSettings, environment};
+use sync_core::target::HttpTarget;
+
+fn main() -> ExitCode {
+    function_app::run(build)
+}
+
+fn build() -> anyhow::Result<HandlerApp> {
+    let app = function_app::start()?;
+    let target = TargetSettings::read(&environment)?;
+    let vault = KeyVault::new(
+        &target.vault_url,
+        app.tokens.credential(),
+        target.verify_challenge,
+        target.secret_fresh_for,
+    )?;
+    let config = Arc::clone(&app.settings.config);
+    let customers = HttpTarget::new(
+        target.url,
+        config.target.clone(),
+        Arc::new(vault),
+        target.secret_name,
+    )?;
+    let outbound = Outbound::new(OutboundParts {
+        config,
+        source: Arc::new(app.dataverse),
+        target: Arc::new(customers),
+        outbound: app.outbound,
+        inbound: app.inbound,
+        clock: Arc::new(SystemClock),
+        rng: system_rng(),
+        deadline: app.settings.deadline,
+    });
+    Ok(
+        HandlerApp::new().function("Outbound", move |invocation: Invocation| {
+            let outbound = outbound.clone();
+            async move {
+                let message =
+                    function_app::message(invocation.service_bus_message("notification")?);
+                outbound.handle(message).await?;
+                Ok::<_, InvocationFailed>(Reply::ok())
+            }
+        }),
+    )
+}

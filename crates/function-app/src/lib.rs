@@ -1,0 +1,104 @@
+//! What the two function apps share: start-up, shutdown, and the way from the trigger's message to
+//! sync-core's.
+//!
+//! It exists so that neither sync-core knows the Functions host nor custom-handler knows sync.
+#![forbid(unsafe_code)]
+
+mod message;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use custom_handler::{Bind, HandlerApp, RESTART_EXIT_CODE};
+use sync_core::credentials::EntraTokens;
+use sync_core::dataverse::DataverseClient;
+use sync_core::queue::ServiceBusQueue;
+use sync_core::settings::{Settings, environment};
+use tracing::{error, info};
+
+pub use message::message;
+
+/// What both apps work with.
+pub struct App {
+    /// App settings and `sync.json`.
+    pub settings: Settings,
+    /// Tokens of the app's identity.
+    pub tokens: Arc<EntraTokens>,
+    /// The Dataverse environment.
+    pub dataverse: DataverseClient,
+    /// The queue of notifications.
+    pub outbound: Arc<ServiceBusQueue>,
+    /// The queue of acknowledgements.
+    pub inbound: Arc<ServiceBusQueue>,
+}
+
+/// Reads settings and builds clients. Nothing is fetched or connected yet: credentials are got when a
+/// message has proved valid.
+///
+/// # Errors
+/// When a setting is missing or wrong; the text names it.
+pub fn start() -> anyhow::Result<App> {
+    let settings = Settings::read(&environment)?;
+    let tokens = EntraTokens::new(&settings.identity)
+        .context("the identity cannot be used; locally, sign in with `az login`")?;
+    let tokens = Arc::new(tokens);
+    let dataverse = DataverseClient::new(
+        &settings.dataverse_url,
+        Arc::clone(&tokens) as _,
+        settings.dataverse_timeout,
+    )?;
+    let bus = settings.bus_client(&tokens)?;
+    Ok(App {
+        outbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.outbound_queue)),
+        inbound: Arc::new(ServiceBusQueue::new(bus, &settings.inbound_queue)),
+        settings,
+        tokens,
+        dataverse,
+    })
+}
+
+/// The body of an app's `main`: set-up, then serving until SIGTERM, then the drain.
+///
+/// Never exit code 0: the host would not start the handler again, and fail every later invocation.
+pub fn run(build: impl FnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode {
+    sync_core::telemetry::init(environment("LOG_LEVEL").as_deref());
+    // The only provider of the process, installed before any client exists; a second one would be a
+    // programming error that the first TLS connection reports.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            error!("the runtime cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let served = runtime.block_on(async {
+        let app = build()?;
+        info!("ready to serve");
+        app.serve(Bind::Environment, terminated())
+            .await
+            .context("serving ended")
+    });
+    match served {
+        Ok(()) => ExitCode::from(RESTART_EXIT_CODE),
+        Err(e) => {
+            error!("{e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Completes on SIGTERM, which the platform may or may not pass on.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}

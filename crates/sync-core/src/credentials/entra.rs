@@ -1,0 +1,156 @@
+//! Entra tokens through `azure_identity`, behind our own cache.
+//!
+//! `azure_identity` caches too, but holds one lock for all scopes, fails a call whose refresh failed
+//! although the old token is still valid, and by default retries for over a minute.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions};
+use azure_identity::{
+    DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId,
+};
+use service_bus::{BearerToken, BoxError, TokenProvider};
+use time::OffsetDateTime;
+
+use super::cache::{Cache, Fetched};
+use super::{Secret, TokenSource};
+use crate::failure::{Failure, Stage};
+
+/// Scope of Service Bus.
+const BUS: &str = "https://servicebus.azure.net/.default";
+/// One token may take this long to fetch.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A token with less than this left is not handed out.
+const SPARE: Duration = Duration::from_secs(60);
+
+/// Which identity signs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// The app's managed identity; the id names a user-assigned one.
+    ManagedIdentity {
+        /// Client id of the user-assigned identity.
+        client_id: Option<String>,
+    },
+    /// The developer signed in with `az` or `azd`.
+    Developer,
+}
+
+/// Tokens of one identity.
+pub struct EntraTokens {
+    credential: Arc<dyn TokenCredential>,
+    cache: Cache<(Secret, OffsetDateTime)>,
+}
+
+impl fmt::Debug for EntraTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EntraTokens(..)")
+    }
+}
+
+/// Short: the message is retried anyway, and the host kills whoever takes too long.
+pub(super) fn retry_options() -> RetryOptions {
+    RetryOptions::exponential(ExponentialRetryOptions {
+        max_retries: 2,
+        initial_delay: azure_core::time::Duration::milliseconds(200),
+        max_total_elapsed: azure_core::time::Duration::seconds(8),
+        ..ExponentialRetryOptions::default()
+    })
+}
+
+impl EntraTokens {
+    /// Tokens of `kind`.
+    ///
+    /// # Errors
+    /// When the environment offers no such identity.
+    pub fn new(kind: &CredentialKind) -> azure_core::Result<Self> {
+        let credential: Arc<dyn TokenCredential> = match kind {
+            CredentialKind::ManagedIdentity { client_id } => {
+                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                    user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
+                    client_options: ClientOptions {
+                        retry: retry_options(),
+                        ..ClientOptions::default()
+                    },
+                }))?
+            }
+            CredentialKind::Developer => DeveloperToolsCredential::new(None)?,
+        };
+        Ok(Self {
+            credential,
+            cache: Cache::new(),
+        })
+    }
+
+    /// The credential itself, for clients of the Azure SDK.
+    #[must_use]
+    pub fn credential(&self) -> Arc<dyn TokenCredential> {
+        Arc::clone(&self.credential)
+    }
+
+    async fn get(&self, scope: &str) -> Result<(Secret, OffsetDateTime), Failure> {
+        let (credential, asked) = (Arc::clone(&self.credential), scope.to_owned());
+        self.cache
+            .get(scope, move || async move {
+                let scopes = [asked.as_str()];
+                let token =
+                    tokio::time::timeout(DEADLINE, credential.get_token(&scopes, None)).await;
+                let token = match token {
+                    Ok(Ok(token)) => token,
+                    // The error's text may hold parts of the answer; its kind says enough.
+                    Ok(Err(e)) => return Err(no_token(&asked, &format!("failed ({})", e.kind()))),
+                    Err(_) => return Err(no_token(&asked, "did not answer in time")),
+                };
+                let left = (token.expires_on - OffsetDateTime::now_utc())
+                    .try_into()
+                    .unwrap_or(Duration::ZERO);
+                Ok(Fetched {
+                    value: (Secret::new(token.token.secret()), token.expires_on),
+                    // Ahead of the SDK's own window, within which it fetches on every call.
+                    fresh_for: left.mul_f64(0.75),
+                    valid_for: left.saturating_sub(SPARE),
+                })
+            })
+            .await
+    }
+}
+
+fn no_token(scope: &str, problem: &str) -> Failure {
+    Failure::transient(
+        Stage::Credentials,
+        "NoToken",
+        format!(
+            "Getting a token for {scope} {problem}. Check the app's identity if this persists."
+        ),
+    )
+}
+
+#[async_trait]
+impl TokenSource for EntraTokens {
+    async fn token(&self, scope: &str) -> Result<Secret, Failure> {
+        Ok(self.get(scope).await?.0)
+    }
+
+    fn forget(&self, scope: &str) {
+        self.cache.forget(scope, |_| true);
+    }
+}
+
+/// The same tokens as the Service Bus client wants them.
+#[derive(Debug)]
+pub struct BusTokens(pub Arc<EntraTokens>);
+
+#[async_trait]
+impl TokenProvider for BusTokens {
+    async fn token(&self) -> Result<BearerToken, BoxError> {
+        let (token, expires_at) = self.0.get(BUS).await?;
+        Ok(BearerToken {
+            token: token.secret().to_owned(),
+            expires_at,
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! Tokens and secrets, fetched when first needed and at most once per lifetime, however many wait.
+
+mod cache;
+mod entra;
+mod vault;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use entra::{BusTokens, CredentialKind, EntraTokens};
+pub use vault::KeyVault;
+
+use crate::failure::Failure;
+
+/// A token or secret. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<Arc<str>>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// Gives Entra tokens by scope, e.g. `https://contoso.crm4.dynamics.com/.default`.
+#[async_trait]
+pub trait TokenSource: Send + Sync {
+    /// A token that is valid now.
+    async fn token(&self, scope: &str) -> Result<Secret, Failure>;
+
+    /// The token of this scope was refused: do not serve it again.
+    fn forget(&self, scope: &str);
+}
+
+/// Gives secrets by name.
+#[async_trait]
+pub trait SecretSource: Send + Sync {
+    /// The current value.
+    async fn secret(&self, name: &str) -> Result<Secret, Failure>;
+
+    /// `stale` was refused: do not serve it again. Does nothing if a newer value is cached by now, so
+    /// that a rotation costs one fetch however many calls were refused.
+    fn forget(&self, name: &str, stale: &Secret);
+}

@@ -1,0 +1,255 @@
+//! The inbound side: from an acknowledgement to the source row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use time::format_description::well_known::Rfc3339;
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::acknowledgement::{Acknowledgement, Outcome};
+use crate::config::{SyncConfig, TableConfig};
+use crate::decide::Disposition;
+use crate::failure::{Failure, Stage};
+use crate::message::Message;
+use crate::ports::{AckState, AckWrite, Acknowledgements};
+use crate::queue::{NotSettled, Settler};
+
+/// A row that changes between each read and write this often is left to a later attempt.
+const MOST_CONFLICTS: u32 = 10;
+
+/// The inbound side of one instance.
+#[derive(Clone)]
+pub struct Inbound {
+    config: Arc<SyncConfig>,
+    rows: Arc<dyn Acknowledgements>,
+    settler: Settler,
+    deadline: Duration,
+}
+
+/// How an acknowledgement ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Written,
+    /// The row carries a newer one.
+    Stale,
+    /// The row is gone; it is not recreated.
+    RowGone,
+}
+
+impl Inbound {
+    /// `deadline` bounds the work on one message; it must be shorter than the host's functionTimeout.
+    #[must_use]
+    pub fn new(
+        config: Arc<SyncConfig>,
+        rows: Arc<dyn Acknowledgements>,
+        settler: Settler,
+        deadline: Duration,
+    ) -> Self {
+        Self {
+            config,
+            rows,
+            settler,
+            deadline,
+        }
+    }
+
+    /// Takes one message from the inbound queue all the way.
+    ///
+    /// # Errors
+    /// [`NotSettled`]: fail the invocation, so that the broker delivers the message again.
+    pub async fn handle(&self, message: Message) -> Result<Disposition, NotSettled> {
+        let decoded = Acknowledgement::decode(&message.body).and_then(|ack| {
+            let table = self.config.tables.get(&ack.table).cloned();
+            table
+                .map(|table| (ack.clone(), table))
+                .ok_or_else(|| unknown_table(&ack))
+        });
+        let (result, known) = match decoded {
+            Err(failure) => (Err(failure), None),
+            Ok((ack, table)) => {
+                let result = timeout(self.deadline, self.write(&ack, &table)).await;
+                let result = result.unwrap_or_else(|_| {
+                    let text = format!("Dataverse took longer than {:?}.", self.deadline);
+                    Err(Failure::transient(
+                        Stage::Acknowledge,
+                        "DeadlineExceeded",
+                        text,
+                    ))
+                });
+                (result, Some((ack, table)))
+            }
+        };
+        let policy = known
+            .as_ref()
+            .map_or(&self.config.default_policy, |(_, table)| &table.policy);
+        let disposition = self
+            .settler
+            .decide(&message, result.as_ref().map(|_| ()), policy);
+        self.settler
+            .carry_out(&message, &disposition, result.as_ref().err())
+            .await?;
+        log(
+            &message,
+            known.as_ref().map(|(ack, _)| ack),
+            &disposition,
+            &result,
+        );
+        Ok(disposition)
+    }
+
+    /// Reads, decides and writes under the etag, until nobody changed the row in between. That makes
+    /// "an older acknowledgement never overwrites a newer one" exact, also across instances.
+    async fn write(&self, ack: &Acknowledgement, table: &TableConfig) -> Result<Done, Failure> {
+        let (row, correlation) = (ack.source_row_id, ack.correlation_id.as_str());
+        for _ in 0..MOST_CONFLICTS {
+            let Some(state) = self.rows.read(table, row, correlation).await? else {
+                return Ok(Done::RowGone);
+            };
+            if !is_news(ack, &state) {
+                return Ok(Done::Stale);
+            }
+            let columns = columns(ack, table);
+            match self
+                .rows
+                .write(table, row, &state.etag, columns, correlation)
+                .await?
+            {
+                AckWrite::Written => return Ok(Done::Written),
+                AckWrite::Gone => return Ok(Done::RowGone),
+                AckWrite::Conflict => {}
+            }
+        }
+        let text =
+            format!("The row changed between read and write {MOST_CONFLICTS} times in a row.");
+        Err(Failure::transient(
+            Stage::Acknowledge,
+            "RowKeepsChanging",
+            text,
+        ))
+    }
+}
+
+fn unknown_table(ack: &Acknowledgement) -> Failure {
+    let text = format!(
+        "sync.json of inbound-fn has no table {:?}. Deploy both apps with the same sync.json, then resend the message.",
+        ack.table
+    );
+    Failure::permanent(Stage::Decode, "UnknownTable", text)
+}
+
+/// Whether an acknowledgement says something newer than the row does. Versions first; at the same
+/// version (or without one) the answer that was processed later.
+fn is_news(ack: &Acknowledgement, state: &AckState) -> bool {
+    match (ack.source_version, state.version) {
+        (Some(new), Some(old)) if new != old => new > old,
+        (Some(_), None) => ack.outcome != Outcome::Rejected || later(ack, state),
+        _ => later(ack, state),
+    }
+}
+
+fn later(ack: &Acknowledgement, state: &AckState) -> bool {
+    // Equal times: Dataverse stores whole seconds, so the same second counts as later, and writing the
+    // same acknowledgement twice changes nothing.
+    state
+        .acknowledged_on
+        .is_none_or(|on| ack.processed_at.unix_timestamp() >= on.unix_timestamp())
+}
+
+/// The columns to write: the integration's own, never statecode, statuscode or the owner.
+fn columns(ack: &Acknowledgement, table: &TableConfig) -> Map<String, Value> {
+    let names = &table.ack;
+    let mut columns = Map::new();
+    let mut set = |name: &str, value: Value| columns.insert(name.to_owned(), value);
+    set(
+        &names.acknowledged_on,
+        ack.processed_at
+            .format(&Rfc3339)
+            .map_or(Value::Null, Value::String),
+    );
+    set(&names.correlation_id, json!(ack.correlation_id));
+    match ack.outcome {
+        Outcome::Delivered | Outcome::Deleted => {
+            set(
+                &names.state,
+                json!(if ack.outcome == Outcome::Delivered {
+                    1
+                } else {
+                    2
+                }),
+            );
+            set(&names.error, Value::Null);
+            set(&names.payload_hash, json!(ack.payload_hash));
+            if let Some(version) = ack.source_version {
+                set(&names.version, json!(version));
+            }
+            if let Some(id) = &ack.target_row_id {
+                set(&names.target_id, json!(id));
+            }
+        }
+        // The version column stays: it says what the target holds. Moving it would make a resent
+        // notification look superseded, and the rejected change would never be delivered.
+        Outcome::Rejected => {
+            set(&names.state, json!(3));
+            let text = ack
+                .error
+                .as_ref()
+                .map(|e| format!("{} [{} at {}]", e.message, e.code, e.stage));
+            set(&names.error, json!(text));
+        }
+    }
+    columns
+}
+
+fn log(
+    message: &Message,
+    ack: Option<&Acknowledgement>,
+    disposition: &Disposition,
+    result: &Result<Done, Failure>,
+) {
+    let row = ack.map_or_else(
+        || "unknown".into(),
+        |a| format!("{}:{}", a.table, a.source_row_id),
+    );
+    let (correlation_id, notification_id) =
+        ack.map_or(("", ""), |a| (&a.correlation_id, &a.notification_id));
+    let (retry_count, version) = (
+        message.retry_count(),
+        ack.and_then(|a| a.source_version).map(|v| v.0),
+    );
+    match (disposition, result) {
+        (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
+            correlation_id, notification_id, row, retry_count, counts, delay_ms = delay.as_millis(),
+            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            "rescheduled the acknowledgement of {row}: {failure}"
+        ),
+        (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
+            correlation_id, notification_id, row, retry_count, reason, message_id = message.message_id,
+            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            "dead-lettered the acknowledgement of {row}: {failure}"
+        ),
+        (_, Ok(done)) => {
+            let outcome = match done {
+                Done::Written => "written",
+                Done::Stale => "stale",
+                Done::RowGone => "row_gone",
+            };
+            info!(
+                correlation_id,
+                notification_id,
+                row,
+                retry_count,
+                version,
+                outcome,
+                "acknowledgement of {row}: {outcome}"
+            );
+        }
+        (Disposition::Complete, Err(failure)) => {
+            warn!(
+                correlation_id,
+                row, "completed the acknowledgement of {row} in spite of {failure}"
+            );
+        }
+    }
+}

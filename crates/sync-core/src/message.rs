@@ -1,0 +1,234 @@
+//! The envelope around a notification or acknowledgement: broker properties, our bookkeeping
+//! properties, and how a retry copy is made. Pure.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use service_bus::{OutgoingMessage, Properties, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::decide::Attempt;
+use crate::failure::Failure;
+
+/// Counted retries so far (int, absent = 0).
+pub const RETRY_COUNT: &str = "RetryCount";
+/// When the first message of the chain was enqueued (RFC 3339).
+pub const FIRST_ENQUEUED_AT: &str = "FirstEnqueuedAt";
+/// `MessageId` of the first message of the chain.
+pub const ORIGINAL_MESSAGE_ID: &str = "OriginalMessageId";
+/// `stage/code` of the failure that led to this copy.
+pub const LAST_FAILURE: &str = "LastFailure";
+
+/// A message as the trigger handed it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The body, byte for byte.
+    pub body: Bytes,
+    /// Broker `MessageId`.
+    pub message_id: String,
+    /// Broker `CorrelationId`.
+    pub correlation_id: Option<String>,
+    /// What the message is settled by.
+    pub lock_token: Uuid,
+    /// Deliveries of this very message, this one included. Crashes and lost locks raise it; it is
+    /// never the retry counter.
+    pub delivery_count: u32,
+    /// When the broker took it.
+    pub enqueued_time: OffsetDateTime,
+    /// Broker `SessionId`.
+    pub session_id: Option<String>,
+    /// Broker `ContentType`.
+    pub content_type: Option<String>,
+    /// Broker `Subject`.
+    pub subject: Option<String>,
+    /// Application properties.
+    pub properties: Properties,
+}
+
+/// Namespace of the ids derived here. Any constant will do, as long as it never changes.
+const DERIVED: Uuid = Uuid::from_u128(0x6f1c_8a8e_5d0b_4a55_9d3e_0b9e_51f5_7c01);
+
+impl Message {
+    /// Counted retries before this attempt.
+    #[must_use]
+    pub fn retry_count(&self) -> u32 {
+        let count = self
+            .properties
+            .get(RETRY_COUNT)
+            .and_then(Value::as_i64)
+            .unwrap_or(0);
+        u32::try_from(count.max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// When the first message of the chain was enqueued.
+    #[must_use]
+    pub fn first_enqueued_at(&self) -> OffsetDateTime {
+        self.properties
+            .get(FIRST_ENQUEUED_AT)
+            .and_then(Value::as_str)
+            .and_then(|s| OffsetDateTime::parse(s, &Rfc3339).ok())
+            .unwrap_or(self.enqueued_time)
+    }
+
+    /// `MessageId` of the first message of the chain.
+    #[must_use]
+    pub fn original_message_id(&self) -> &str {
+        let property = self
+            .properties
+            .get(ORIGINAL_MESSAGE_ID)
+            .and_then(Value::as_str);
+        property.unwrap_or(&self.message_id)
+    }
+
+    /// What the decision needs to know.
+    #[must_use]
+    pub fn attempt(&self) -> Attempt {
+        Attempt {
+            retry_count: self.retry_count(),
+            first_enqueued_at: self.first_enqueued_at(),
+        }
+    }
+
+    /// Whether no earlier attempt of this change may have delivered anything: neither a retry copy
+    /// nor a redelivery.
+    #[must_use]
+    pub fn is_first_attempt(&self) -> bool {
+        self.original_message_id() == self.message_id
+            && self.retry_count() == 0
+            && self.delivery_count <= 1
+    }
+
+    /// An id for something this attempt sends: the same when the client sends it twice, so that
+    /// duplicate detection folds it; another one for every other attempt, so that it never swallows
+    /// what a later attempt owes.
+    #[must_use]
+    pub fn derived_id(&self, what: &str) -> Uuid {
+        let name = format!("{}/{}/{what}", self.message_id, self.delivery_count);
+        Uuid::new_v5(&DERIVED, name.as_bytes())
+    }
+
+    /// The scheduled copy: the same body bytes and properties, the bookkeeping moved on.
+    ///
+    /// Its `MessageId` starts with the original's and the retry count, for people, and ends with a
+    /// hash of *this attempt*. The hash matters: with `{original}~{count}` alone, a copy that does not
+    /// count, or one sent by a redelivery of this message, would carry the id of an earlier copy, and
+    /// a queue with duplicate detection would accept and drop it. That message would be lost.
+    #[must_use]
+    pub fn retry_copy(
+        &self,
+        now: OffsetDateTime,
+        delay: Duration,
+        counts: bool,
+        failure: &Failure,
+    ) -> OutgoingMessage {
+        let retry_count = self.retry_count().saturating_add(u32::from(counts));
+        let id = self.derived_id("copy").simple().to_string();
+        let original = self.original_message_id();
+        let mut properties = self.properties.clone();
+        let counted = i32::try_from(retry_count).unwrap_or(i32::MAX);
+        properties.insert(RETRY_COUNT.into(), counted.into());
+        properties.insert(ORIGINAL_MESSAGE_ID.into(), original.into());
+        // A year beyond 9999 is the only way this format fails; the broker's own time stands then.
+        if let Ok(first) = self.first_enqueued_at().format(&Rfc3339) {
+            properties.insert(FIRST_ENQUEUED_AT.into(), first.into());
+        }
+        let last = format!("{}/{}", failure.stage, failure.code);
+        properties.insert(LAST_FAILURE.into(), last.into());
+        OutgoingMessage {
+            body: self.body.clone(),
+            message_id: Some(format!("{original}~{retry_count}-{}", &id[..12])),
+            correlation_id: self.correlation_id.clone(),
+            session_id: self.session_id.clone(),
+            content_type: self.content_type.clone(),
+            subject: self.subject.clone(),
+            scheduled_enqueue_time: Some(now + delay),
+            properties,
+            ..OutgoingMessage::default()
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::failure::Stage;
+
+    pub(crate) fn message(body: impl Into<Bytes>) -> Message {
+        Message {
+            body: body.into(),
+            message_id: "m-1".into(),
+            correlation_id: Some("c-1".into()),
+            lock_token: Uuid::nil(),
+            delivery_count: 1,
+            enqueued_time: datetime!(2026-03-02 09:15:30 UTC),
+            session_id: None,
+            content_type: Some("application/json".into()),
+            subject: None,
+            properties: Properties::from([("traceparent".to_owned(), "00-ab-cd-01".into())]),
+        }
+    }
+
+    fn as_received(copy: OutgoingMessage) -> Message {
+        Message {
+            body: copy.body,
+            message_id: copy.message_id.unwrap(),
+            properties: copy.properties,
+            ..message("")
+        }
+    }
+
+    #[test]
+    fn a_retry_copy_keeps_body_and_properties_and_moves_the_bookkeeping_on() {
+        let failure = Failure::transient(Stage::Deliver, "TargetUnavailable", "m");
+        let now = datetime!(2026-03-02 09:16:00 UTC);
+        let first = message("{ \"exact\": 1 }");
+        let copy = first.retry_copy(now, Duration::from_secs(5), true, &failure);
+        assert_eq!(copy.body, first.body);
+        assert_eq!(
+            copy.scheduled_enqueue_time,
+            Some(datetime!(2026-03-02 09:16:05 UTC))
+        );
+        let copy = as_received(copy);
+        assert_eq!(copy.retry_count(), 1);
+        assert_eq!(copy.original_message_id(), "m-1");
+        assert_eq!(copy.first_enqueued_at(), first.enqueued_time);
+        assert_eq!(copy.properties["traceparent"], "00-ab-cd-01".into());
+        assert_eq!(
+            copy.properties[LAST_FAILURE],
+            "deliver/TargetUnavailable".into()
+        );
+        assert!(copy.message_id.starts_with("m-1~1-"));
+        assert!(first.is_first_attempt() && !copy.is_first_attempt());
+    }
+
+    #[test]
+    fn duplicate_detection_folds_a_copy_sent_twice_and_nothing_else() {
+        let failure = Failure::transient(Stage::Deliver, "C", "m");
+        let id = |m: &Message, counts| {
+            m.retry_copy(OffsetDateTime::UNIX_EPOCH, Duration::ZERO, counts, &failure)
+                .message_id
+        };
+        let first = message("x");
+        assert_eq!(id(&first, true), id(&first, true));
+        // Two throttled copies in a row keep RetryCount 0, yet are two messages.
+        let second = as_received(first.retry_copy(
+            OffsetDateTime::UNIX_EPOCH,
+            Duration::ZERO,
+            false,
+            &failure,
+        ));
+        assert_eq!(second.retry_count(), 0);
+        assert!(!second.is_first_attempt());
+        assert_ne!(id(&first, false), id(&second, false));
+        // A redelivery may owe a repair that the copy of the delivery before it does not know of.
+        let redelivered = Message {
+            delivery_count: 2,
+            ..first.clone()
+        };
+        assert_ne!(id(&first, true), id(&redelivered, true));
+    }
+}

@@ -1,0 +1,320 @@
+//! The outbound side: from a notification to a delivered row and a sent acknowledgement.
+//!
+//! [`Outbound::handle`] takes one message through decode, flight, decision and settlement. The flight
+//! itself, which serves every message of its row, is in [`pass`].
+
+mod pass;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_bus::{OutgoingMessage, Properties};
+use tracing::{Instrument, error, info, warn};
+
+use crate::acknowledgement::{Acknowledgement, Outcome, Rejection};
+use crate::config::{SyncConfig, TableConfig};
+use crate::decide::Disposition;
+use crate::failure::{Failure, Stage};
+use crate::flight::{Flights, Joined};
+use crate::message::Message;
+use crate::notification::{Notification, Operation};
+use crate::policy::RetryPolicy;
+use crate::ports::{Clock, Queue, SharedRng, Source, Target};
+use crate::queue::{NotSettled, Settler};
+use crate::snapshot::{RowKey, RowVersion};
+
+/// What the outbound side works with.
+#[derive(Clone)]
+pub struct OutboundParts {
+    /// `sync.json`.
+    pub config: Arc<SyncConfig>,
+    /// Dataverse.
+    pub source: Arc<dyn Source>,
+    /// The target system.
+    pub target: Arc<dyn Target>,
+    /// The queue the notifications come from.
+    pub outbound: Arc<dyn Queue>,
+    /// The queue the acknowledgements go to.
+    pub inbound: Arc<dyn Queue>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Jitter.
+    pub rng: SharedRng,
+    /// One flight may take this long. Must be shorter than the host's functionTimeout, whose end
+    /// kills the process and everything else in it.
+    pub deadline: Duration,
+}
+
+/// The outbound side of one instance.
+#[derive(Clone)]
+pub struct Outbound {
+    parts: OutboundParts,
+    settler: Settler,
+    flights: Flights<RowKey, Notice, Result<Served, Failure>>,
+}
+
+/// What a message tells the flight it joins.
+#[derive(Debug, Clone)]
+struct Notice {
+    notification: Notification,
+    /// The message the acknowledgement's id is derived from.
+    message: Message,
+    /// Set when the notification only announces this version and owes nothing else: no earlier attempt
+    /// of it may have delivered something that it would have to repair.
+    only_announces: Option<RowVersion>,
+}
+
+/// How a flight ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Served {
+    /// `delivered`, `deleted` or `superseded`.
+    outcome: &'static str,
+    /// Version the target now holds, if known.
+    version: Option<RowVersion>,
+    /// Notification whose acknowledgement stands for all that joined.
+    acknowledged_by: String,
+    /// How many notifications the flight served.
+    notifications: usize,
+    /// Calls made to the target.
+    deliveries: u32,
+}
+
+impl Outbound {
+    /// An instance without anything in flight.
+    #[must_use]
+    pub fn new(parts: OutboundParts) -> Self {
+        let settler = Settler::new(
+            Arc::clone(&parts.outbound),
+            Arc::clone(&parts.clock),
+            Arc::clone(&parts.rng),
+        );
+        Self {
+            parts,
+            settler,
+            flights: Flights::default(),
+        }
+    }
+
+    /// Takes one message from the outbound queue all the way.
+    ///
+    /// # Errors
+    /// [`NotSettled`]: fail the invocation, so that the broker delivers the message again.
+    pub async fn handle(&self, message: Message) -> Result<Disposition, NotSettled> {
+        let notification = match Notification::decode(&message.body) {
+            Ok(notification) => notification,
+            Err(failure) => return self.conclude(&message, None, Err(failure)).await,
+        };
+        let Some(table) = self
+            .parts
+            .config
+            .tables
+            .get(&notification.table)
+            .map(Arc::clone)
+        else {
+            let known: Vec<_> = self
+                .parts
+                .config
+                .tables
+                .keys()
+                .map(String::as_str)
+                .collect();
+            let failure = Failure::permanent(
+                Stage::Decode,
+                "UnknownTable",
+                format!(
+                    "sync.json has no table {:?}; it knows {}. Add the table, or take the plug-in step off it, then resend the message.",
+                    notification.table,
+                    known.join(", ")
+                ),
+            );
+            return self
+                .conclude(&message, Some((&notification, None)), Err(failure))
+                .await;
+        };
+        let served = self.fly(&table, &notification, &message).await;
+        self.conclude(&message, Some((&notification, Some(&table))), served)
+            .await
+    }
+
+    /// Joins the row's flight, or starts it, and waits until it has landed.
+    async fn fly(
+        &self,
+        table: &Arc<TableConfig>,
+        notification: &Notification,
+        message: &Message,
+    ) -> Result<Served, Failure> {
+        let announces = message.is_first_attempt() && notification.operation != Operation::Resync;
+        let notice = Notice {
+            notification: notification.clone(),
+            message: message.clone(),
+            only_announces: notification.row_version.filter(|_| announces),
+        };
+        let answer = match self.flights.join(notification.row(), notice) {
+            Joined::First(flight, answer) => {
+                let (parts, table) = (self.parts.clone(), Arc::clone(table));
+                tokio::spawn(pass::fly(parts, table, flight).in_current_span());
+                answer
+            }
+            Joined::Waiting(answer) => answer,
+        };
+        answer.await.unwrap_or_else(|_| {
+            let text = "The flight of this row ended without an answer.";
+            Err(Failure::transient(Stage::Deliver, "FlightLost", text))
+        })
+    }
+
+    /// Decides, tells the row when its notification is given up, carries out, and logs the one line
+    /// that tells the message's story.
+    async fn conclude(
+        &self,
+        message: &Message,
+        known: Option<(&Notification, Option<&Arc<TableConfig>>)>,
+        served: Result<Served, Failure>,
+    ) -> Result<Disposition, NotSettled> {
+        let policy = self.policy(known.and_then(|(_, table)| table));
+        let outcome = served.as_ref().map(|_| ());
+        let disposition = self.settler.decide(message, outcome, policy);
+        if let (Disposition::DeadLetter { reason, .. }, Some((notification, Some(_))), Err(failure)) =
+            (&disposition, known, &served)
+            && self.parts.config.acknowledge_rejections
+        {
+            self.reject(message, notification, reason, failure).await?;
+        }
+        self.settler
+            .carry_out(message, &disposition, served.as_ref().err())
+            .await?;
+        log(message, known.map(|(n, _)| n), &disposition, &served);
+        Ok(disposition)
+    }
+
+    fn policy<'a>(&'a self, table: Option<&'a Arc<TableConfig>>) -> &'a RetryPolicy {
+        table.map_or(&self.parts.config.default_policy, |t| &t.policy)
+    }
+
+    /// Sends the negative acknowledgement, before the message is dead-lettered: a crash in between
+    /// repeats both, the other order could leave the row without a reason.
+    async fn reject(
+        &self,
+        message: &Message,
+        notification: &Notification,
+        reason: &'static str,
+        failure: &Failure,
+    ) -> Result<(), NotSettled> {
+        let acknowledgement = Acknowledgement {
+            error: Some(Rejection {
+                code: reason.to_owned(),
+                stage: failure.stage.as_str().to_owned(),
+                message: failure.message.clone(),
+            }),
+            ..blank(
+                &self.parts,
+                notification,
+                Outcome::Rejected,
+                notification.row_version,
+            )
+        };
+        let sent = self
+            .parts
+            .inbound
+            .send(envelope(message, &acknowledgement))
+            .await;
+        sent.map_err(|source| NotSettled {
+            message_id: message.message_id.clone(),
+            step: "negative acknowledgement",
+            source,
+        })
+    }
+}
+
+/// An acknowledgement with what every one has.
+fn blank(
+    parts: &OutboundParts,
+    notification: &Notification,
+    outcome: Outcome,
+    source_version: Option<RowVersion>,
+) -> Acknowledgement {
+    Acknowledgement {
+        schema_version: 1,
+        correlation_id: notification.correlation_id.clone(),
+        notification_id: notification.notification_id.clone(),
+        table: notification.table.clone(),
+        source_row_id: notification.source_row_id,
+        target_system: parts.config.target_system.clone(),
+        target_row_id: None,
+        outcome,
+        source_version,
+        payload_hash: None,
+        processed_at: parts.clock.now(),
+        error: None,
+    }
+}
+
+/// The message that carries an acknowledgement. Trace context travels on from the notification.
+fn envelope(message: &Message, acknowledgement: &Acknowledgement) -> OutgoingMessage {
+    let version = acknowledgement
+        .source_version
+        .map_or_else(String::new, |v| v.to_string());
+    let what = format!("ack/{}/{version}", acknowledgement.outcome.as_str());
+    let properties: Properties = ["traceparent", "Diagnostic-Id"]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), message.properties.get(key)?.clone())))
+        .collect();
+    OutgoingMessage {
+        message_id: Some(message.derived_id(&what).to_string()),
+        correlation_id: Some(acknowledgement.correlation_id.clone()),
+        content_type: Some("application/json".into()),
+        subject: Some(acknowledgement.outcome.as_str().to_owned()),
+        properties,
+        // Strings, numbers and times: writing them as JSON cannot fail.
+        body: serde_json::to_vec(acknowledgement)
+            .unwrap_or_default()
+            .into(),
+        ..OutgoingMessage::default()
+    }
+}
+
+fn log(
+    message: &Message,
+    notification: Option<&Notification>,
+    disposition: &Disposition,
+    served: &Result<Served, Failure>,
+) {
+    let row = notification.map_or_else(|| "unknown".into(), |n| n.row().to_string());
+    let (correlation_id, notification_id) =
+        notification.map_or(("", ""), |n| (&n.correlation_id, &n.notification_id));
+    let retry_count = message.retry_count();
+    let queued_ms =
+        notification.map(|n| (message.enqueued_time - n.occurred_at).whole_milliseconds());
+    match (disposition, served) {
+        (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
+            correlation_id, notification_id, row, retry_count, counts, delay_ms = delay.as_millis(),
+            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            "rescheduled {row}: {failure}"
+        ),
+        (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
+            correlation_id, notification_id, row, retry_count, reason, message_id = message.message_id,
+            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            "dead-lettered {row}: {failure}"
+        ),
+        (_, Ok(served)) => info!(
+            correlation_id,
+            notification_id,
+            row,
+            retry_count,
+            queued_ms,
+            outcome = served.outcome,
+            version = served.version.map(|v| v.0),
+            acknowledged_by = served.acknowledged_by,
+            notifications = served.notifications,
+            deliveries = served.deliveries,
+            "{} {row}",
+            served.outcome
+        ),
+        (Disposition::Complete, Err(failure)) => {
+            warn!(
+                correlation_id,
+                notification_id, row, "completed {row} in spite of {failure}"
+            );
+        }
+    }
+}

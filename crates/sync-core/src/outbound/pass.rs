@@ -1,0 +1,281 @@
+//! One flight: passes of fetch, map, deliver and look again, until the target holds the latest state
+//! for everybody who joined; then one acknowledgement; then everybody's answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Notice, OutboundParts, Served, blank, envelope};
+use crate::acknowledgement::Outcome;
+use crate::config::{DeletePolicy, TableConfig};
+use crate::failure::{Class, Failure, Stage};
+use crate::flight::{self, Landed};
+use crate::mapping;
+use crate::ports::{Change, Delivery, Receipt};
+use crate::snapshot::{Latest, RowKey, RowVersion};
+
+type Answer = Result<Served, Failure>;
+type Flight = flight::Flight<RowKey, Notice, Answer>;
+
+/// A row that never stops changing must not hold its messages for ever: after this many passes they
+/// are rescheduled, which costs nothing, since the target holds a recent state by then.
+const MOST_PASSES: u32 = 8;
+
+/// Flies a row and answers everybody who joined.
+pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut flight: Flight) {
+    let until = Instant::now() + parts.deadline;
+    let mut course = Course {
+        parts,
+        table,
+        delivered: None,
+        deliveries: 0,
+        newest_announced: None,
+    };
+    for _ in 0..MOST_PASSES {
+        let (covered, notices) = flight.cover();
+        let landed = match bounded(until, course.pass(&notices)).await {
+            Err(failure) => return flight.abort().answer(|_| Err(failure.clone())),
+            Ok(Step::Superseded) => flight.finish(covered),
+            Ok(Step::Delivered) => match course.look(flight, until).await {
+                Ok(landed) => landed,
+                Err((landed, failure)) => return landed.answer(|_| Err(failure.clone())),
+            },
+        };
+        match landed {
+            Ok(landed) => return course.answer(landed).await,
+            Err(again) => flight = again,
+        }
+    }
+    let text = format!("The row changed during each of {MOST_PASSES} passes.");
+    let failure = Failure::throttled(Stage::Fetch, "RowKeepsChanging", Duration::ZERO, text);
+    flight.abort().answer(|_| Err(failure.clone()));
+}
+
+/// Work that gives up at the flight's deadline.
+async fn bounded<T>(
+    until: Instant,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    timeout_at(until, work).await.unwrap_or_else(|_| {
+        let text = "Dataverse and the target together took longer than one flight may.";
+        Err(Failure::transient(Stage::Deliver, "DeadlineExceeded", text))
+    })
+}
+
+/// How a pass ended well.
+enum Step {
+    /// Everybody's version was acknowledged before: nothing was delivered.
+    Superseded,
+    /// The target holds what was fetched; see [`Course::delivered`].
+    Delivered,
+}
+
+/// What the target holds now, by this very flight.
+#[derive(Debug, Clone)]
+struct Delivered {
+    outcome: Outcome,
+    version: Option<RowVersion>,
+    hash: Option<String>,
+    receipt: Receipt,
+}
+
+struct Course {
+    parts: OutboundParts,
+    table: Arc<TableConfig>,
+    delivered: Option<Delivered>,
+    deliveries: u32,
+    /// For deletes, whose version Dataverse can no longer tell.
+    newest_announced: Option<RowVersion>,
+}
+
+impl Course {
+    /// Fetch, map, deliver.
+    async fn pass(&mut self, notices: &[Notice]) -> Result<Step, Failure> {
+        let Some(newest) = newest(notices) else {
+            return Ok(Step::Superseded);
+        };
+        self.newest_announced = self.newest_announced.max(
+            notices
+                .iter()
+                .filter_map(|n| n.notification.row_version)
+                .max(),
+        );
+        let (row, correlation) = (
+            newest.notification.row(),
+            &newest.notification.correlation_id,
+        );
+        let latest = self
+            .retrying(|c| c.parts.source.latest(&c.table, row.id, correlation))
+            .await?;
+        if self.delivered.is_none() && superseded(notices, &latest) {
+            return Ok(Step::Superseded);
+        }
+        let (version, outcome, change, hash) = match latest {
+            Latest::Row(snapshot) => {
+                let payload = mapping::map(&self.table, &snapshot.columns)?;
+                let hash = payload.hash.clone();
+                (
+                    Some(snapshot.version),
+                    Outcome::Delivered,
+                    Change::Upsert(payload),
+                    Some(hash),
+                )
+            }
+            Latest::Gone => {
+                let change = Change::Delete(self.table.on_delete);
+                (self.newest_announced, Outcome::Deleted, change, None)
+            }
+        };
+        // An acknowledgement moves the version too. What this flight itself just delivered need not be
+        // sent again, or two instances would go on delivering to each other for ever.
+        if let Some(held) = &mut self.delivered
+            && held.outcome == outcome
+            && held.hash == hash
+        {
+            held.version = version;
+            return Ok(Step::Delivered);
+        }
+        let delivery = Delivery {
+            row,
+            version,
+            correlation_id: correlation.clone(),
+            change,
+        };
+        let receipt = if delivery.change == Change::Delete(DeletePolicy::Ignore) {
+            Receipt::default()
+        } else {
+            self.deliveries += 1;
+            self.retrying(|c| c.parts.target.deliver(&c.table, &delivery))
+                .await?
+        };
+        self.delivered = Some(Delivered {
+            outcome,
+            version,
+            hash,
+            receipt,
+        });
+        Ok(Step::Delivered)
+    }
+
+    /// Looks again after delivering, as often as somebody joined meanwhile. The last deliverer of a row
+    /// always looks after its own delivery, so whoever overwrote something newer sees it and repairs it.
+    ///
+    /// Gives the flight back when the row has moved on: it needs another pass.
+    async fn look(
+        &self,
+        mut flight: Flight,
+        until: Instant,
+    ) -> Result<Result<Landed<Notice, Answer>, Flight>, (Landed<Notice, Answer>, Failure)> {
+        loop {
+            let (covered, notices) = flight.cover();
+            let (Some(held), Some(newest)) = (&self.delivered, newest(&notices)) else {
+                return Ok(Err(flight));
+            };
+            let (row, correlation) = (
+                newest.notification.source_row_id,
+                &newest.notification.correlation_id,
+            );
+            let looking = self.retrying(|c| c.parts.source.version(&c.table, row, correlation));
+            let now = match bounded(until, looking).await {
+                Ok(now) => now,
+                Err(failure) => return Err((flight.abort(), failure)),
+            };
+            let same = match held.outcome {
+                Outcome::Deleted => now.is_none(),
+                _ => now == held.version,
+            };
+            if !same {
+                return Ok(Err(flight));
+            }
+            match flight.finish(covered) {
+                Ok(landed) => return Ok(Ok(landed)),
+                Err(joined) => flight = joined,
+            }
+        }
+    }
+
+    /// Sends the one acknowledgement, then answers everybody: a message is settled only after what it
+    /// led to is durable.
+    async fn answer(self, landed: Landed<Notice, Answer>) {
+        let notices: Vec<_> = landed.notices().cloned().collect();
+        let Some(newest) = newest(&notices) else {
+            return;
+        };
+        let held = self.delivered.as_ref();
+        let served = Served {
+            outcome: held.map_or("superseded", |d| d.outcome.as_str()),
+            version: held.map_or(newest.notification.row_version, |d| d.version),
+            acknowledged_by: newest.notification.notification_id.clone(),
+            notifications: notices.len(),
+            deliveries: self.deliveries,
+        };
+        let sent = match held {
+            None => Ok(()),
+            Some(held) => self.acknowledge(newest, held.clone()).await,
+        };
+        landed.answer(|_| sent.clone().map(|()| served.clone()));
+    }
+
+    async fn acknowledge(&self, newest: &Notice, done: Delivered) -> Result<(), Failure> {
+        let mut acknowledgement = blank(
+            &self.parts,
+            &newest.notification,
+            done.outcome,
+            done.version,
+        );
+        acknowledgement.target_row_id = done.receipt.target_row_id;
+        acknowledgement.payload_hash = done.hash;
+        let message = envelope(&newest.message, &acknowledgement);
+        self.parts.inbound.send(message).await.map_err(|e| {
+            let text = format!("Delivered, but the acknowledgement could not be queued: {e}.");
+            Failure::transient(Stage::Acknowledge, "InboundQueueUnavailable", text)
+        })
+    }
+
+    /// Absorbs a blip in process: a few tries of a transient failure, at once or nearly so.
+    async fn retrying<'a, T, F>(&'a self, mut call: impl FnMut(&'a Self) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut tries = 0;
+        loop {
+            match call(self).await {
+                Err(failure)
+                    if failure.class == Class::Transient
+                        && tries < self.table.policy.in_process_retries() =>
+                {
+                    let pause = {
+                        let rng = self.parts.rng.lock();
+                        let mut rng = rng.unwrap_or_else(std::sync::PoisonError::into_inner);
+                        Duration::from_millis((50 << tries) + rng.random_range(0..50))
+                    };
+                    tries += 1;
+                    sleep(pause).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// The notice whose ids stand for all: the one that announces the newest version.
+fn newest(notices: &[Notice]) -> Option<&Notice> {
+    notices.iter().max_by_key(|n| n.notification.row_version)
+}
+
+/// Whether every notice announces only what was acknowledged before. Versions decide, never payload
+/// hashes: a row that goes A, B, A while the acknowledgement of B is still on its way carries the
+/// acknowledged hash of A, and a target that holds B.
+fn superseded(notices: &[Notice], latest: &Latest) -> bool {
+    let Latest::Row(snapshot) = latest else {
+        return false;
+    };
+    snapshot.acknowledged.is_some_and(|acknowledged| {
+        notices.iter().all(|n| {
+            n.only_announces
+                .is_some_and(|version| version <= acknowledged)
+        })
+    })
+}

@@ -1,0 +1,154 @@
+//! Queues over the real client, and how a disposition is carried out on one.
+
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use rand::rngs::SmallRng;
+use service_bus::{Client, OutgoingMessage, Properties, Settlement};
+use uuid::Uuid;
+
+use crate::decide::{Disposition, decide};
+use crate::failure::Failure;
+use crate::message::{Message, RETRY_COUNT};
+use crate::policy::RetryPolicy;
+use crate::ports::{Clock, Queue, SharedRng};
+
+/// One Service Bus entity.
+#[derive(Clone)]
+pub struct ServiceBusQueue {
+    client: Client,
+    entity: String,
+}
+
+impl ServiceBusQueue {
+    /// A queue by name.
+    pub fn new(client: Client, entity: impl Into<String>) -> Self {
+        Self {
+            client,
+            entity: entity.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for ServiceBusQueue {
+    async fn send(&self, message: OutgoingMessage) -> Result<(), service_bus::Error> {
+        self.client.send(&self.entity, message).await
+    }
+
+    async fn dead_letter(
+        &self,
+        lock_token: Uuid,
+        reason: &str,
+        description: &str,
+        properties: Properties,
+    ) -> Result<(), service_bus::Error> {
+        let settlement = Settlement::DeadLetter {
+            reason: reason.to_owned(),
+            description: description.to_owned(),
+            properties,
+        };
+        self.client
+            .settle(&self.entity, lock_token, settlement)
+            .await
+    }
+}
+
+/// Decides what becomes of the messages of one queue, and carries it out.
+#[derive(Clone)]
+pub struct Settler {
+    queue: Arc<dyn Queue>,
+    clock: Arc<dyn Clock>,
+    rng: SharedRng,
+}
+
+/// The disposition could not be carried out: the invocation must fail, so that the host abandons the
+/// message and the broker delivers it again. Nothing is lost, a duplicate is possible.
+#[derive(Debug, thiserror::Error)]
+#[error("message {message_id} is left to the broker, since its {step} failed: {source}")]
+pub struct NotSettled {
+    /// The message.
+    pub message_id: String,
+    /// What was being done.
+    pub step: &'static str,
+    /// Why it failed.
+    pub source: service_bus::Error,
+}
+
+impl Settler {
+    /// For the messages of `queue`.
+    pub fn new(queue: Arc<dyn Queue>, clock: Arc<dyn Clock>, rng: SharedRng) -> Self {
+        Self { queue, clock, rng }
+    }
+
+    /// What becomes of `message`.
+    #[must_use]
+    pub fn decide(
+        &self,
+        message: &Message,
+        outcome: Result<(), &Failure>,
+        policy: &RetryPolicy,
+    ) -> Disposition {
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let rng: &mut SmallRng = &mut rng;
+        decide(&message.attempt(), outcome, policy, self.clock.now(), rng)
+    }
+
+    /// Carries a disposition out, in the order *send, then settle*: a crash in between leaves a
+    /// duplicate, the other order would leave a hole. Completing is left to the host, which does it
+    /// once the invocation is answered.
+    ///
+    /// # Errors
+    /// [`NotSettled`]: answer the host with a failure.
+    pub async fn carry_out(
+        &self,
+        message: &Message,
+        disposition: &Disposition,
+        failure: Option<&Failure>,
+    ) -> Result<(), NotSettled> {
+        let not_settled = |step| {
+            move |source| NotSettled {
+                message_id: message.message_id.clone(),
+                step,
+                source,
+            }
+        };
+        match (disposition, failure) {
+            (Disposition::Complete, _) | (_, None) => Ok(()),
+            (Disposition::Reschedule { delay, counts }, Some(failure)) => {
+                let copy = message.retry_copy(self.clock.now(), *delay, *counts, failure);
+                self.queue
+                    .send(copy)
+                    .await
+                    .map_err(not_settled("rescheduling"))
+            }
+            (
+                Disposition::DeadLetter {
+                    reason,
+                    description,
+                },
+                Some(failure),
+            ) => {
+                let properties = explain(message, failure);
+                self.queue
+                    .dead_letter(message.lock_token, reason, description, properties)
+                    .await
+                    .map_err(not_settled("dead-lettering"))
+            }
+        }
+    }
+}
+
+/// What an operator filters and groups dead-lettered messages by, as application properties.
+fn explain(message: &Message, failure: &Failure) -> Properties {
+    let retry_count = i32::try_from(message.retry_count()).unwrap_or(i32::MAX);
+    let mut properties = Properties::from([
+        ("FailureCode".to_owned(), failure.code.into()),
+        ("FailureStage".to_owned(), failure.stage.as_str().into()),
+        (RETRY_COUNT.to_owned(), retry_count.into()),
+    ]);
+    if let Some(status) = failure.status {
+        properties.insert("FailureStatus".into(), i32::from(status).into());
+    }
+    properties
+}

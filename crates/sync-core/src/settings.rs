@@ -1,0 +1,317 @@
+//! App settings: read once at start, each wrong one named with an example.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use service_bus::{Client, ClientOptions, Credential, Endpoint};
+use std::sync::Arc;
+use url::Url;
+
+use crate::config::{ConfigError, SyncConfig};
+use crate::credentials::{BusTokens, CredentialKind, EntraTokens};
+
+/// Where settings come from; a test needs no real environment.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process environment, which is where Azure Functions puts app settings.
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|v| !v.is_empty())
+}
+
+/// A setting is missing or wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// It is not there.
+    #[error("setting {name} is missing, e.g. {name}={example}")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+        /// A value that would do.
+        example: &'static str,
+    },
+    /// It is there, but not usable. The value is not repeated: it may be a secret.
+    #[error("setting {name} is not usable: {problem}, e.g. {name}={example}")]
+    Invalid {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+        /// A value that would do.
+        example: &'static str,
+    },
+    /// `sync.json`.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// What both apps need.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Service Bus, by connection string or by identity.
+    pub bus: BusSetting,
+    /// Queue of the notifications.
+    pub outbound_queue: String,
+    /// Queue of the acknowledgements.
+    pub inbound_queue: String,
+    /// The Dataverse environment.
+    pub dataverse_url: Url,
+    /// Which identity signs in.
+    pub identity: CredentialKind,
+    /// `sync.json`.
+    pub config: Arc<SyncConfig>,
+    /// One request to Dataverse may take this long.
+    pub dataverse_timeout: Duration,
+    /// The work on one message may take this long.
+    pub deadline: Duration,
+}
+
+/// How the namespace is reached.
+#[derive(Clone)]
+pub enum BusSetting {
+    /// A connection string, which may hold a key. For local runs.
+    ConnectionString(String),
+    /// `contoso.servicebus.windows.net`, with the app's identity.
+    Namespace(String),
+}
+
+impl std::fmt::Debug for BusSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ConnectionString(_) => f.write_str("ConnectionString(..)"),
+            Self::Namespace(name) => f.debug_tuple("Namespace").field(name).finish(),
+        }
+    }
+}
+
+/// What only the outbound side needs.
+#[derive(Debug, Clone)]
+pub struct TargetSettings {
+    /// Base address of the target.
+    pub url: Url,
+    /// The vault that holds its API key.
+    pub vault_url: String,
+    /// Off only for a vault stand-in.
+    pub verify_challenge: bool,
+    /// Name of the secret.
+    pub secret_name: String,
+    /// A secret is read again in the background after this.
+    pub secret_fresh_for: Duration,
+}
+
+impl Settings {
+    /// Reads what both apps need.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first setting that is missing or wrong.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
+        let root = get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into());
+        let config = SyncConfig::load(&PathBuf::from(root).join("sync.json"))?;
+        Ok(Self {
+            bus: bus(get)?,
+            outbound_queue: required(get, "OUTBOUND_QUEUE", "outbound")?,
+            inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
+            dataverse_url: url(get, "DATAVERSE_URL", "https://contoso.crm4.dynamics.com")?,
+            identity: identity(get),
+            config: Arc::new(config),
+            dataverse_timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
+            deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
+        })
+    }
+
+    /// The Service Bus client these settings describe.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub fn bus_client(&self, tokens: &Arc<EntraTokens>) -> Result<Client, SettingsError> {
+        match &self.bus {
+            BusSetting::ConnectionString(text) => {
+                Client::from_connection_string(text, ClientOptions::default()).map_err(|e| {
+                    SettingsError::Invalid {
+                        name: "ServiceBus",
+                        problem: e.to_string(),
+                        example: CONNECTION_STRING,
+                    }
+                })
+            }
+            BusSetting::Namespace(host) => {
+                let endpoint = Endpoint {
+                    host: host.clone(),
+                    port: 5671,
+                    tls: true,
+                };
+                let tokens = Arc::new(BusTokens(Arc::clone(tokens)));
+                Ok(Client::new(
+                    endpoint,
+                    Credential::Token(tokens),
+                    ClientOptions::default(),
+                ))
+            }
+        }
+    }
+}
+
+impl TargetSettings {
+    /// Reads what only the outbound side needs.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first setting that is missing or wrong.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
+        const VAULT: &str = "https://contoso-sync.vault.azure.net";
+        let vault_url = url(get, "KEY_VAULT_URL", VAULT)?;
+        if vault_url.scheme() != "https" {
+            let problem = "Key Vault is only spoken to over https".into();
+            return Err(SettingsError::Invalid {
+                name: "KEY_VAULT_URL",
+                problem,
+                example: VAULT,
+            });
+        }
+        let verify_challenge = match get("KEY_VAULT_VERIFY_CHALLENGE").as_deref() {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                return Err(SettingsError::Invalid {
+                    name: "KEY_VAULT_VERIFY_CHALLENGE",
+                    problem: "it is neither true nor false".into(),
+                    example: "true",
+                });
+            }
+        };
+        Ok(Self {
+            url: url(get, "TARGET_URL", "https://erp.contoso.com/api")?,
+            vault_url: vault_url.into(),
+            verify_challenge,
+            secret_name: required(get, "TARGET_SECRET_NAME", "erp-api-key")?,
+            secret_fresh_for: seconds(get, "SECRET_REFRESH_SECONDS", "900", 900.0)?,
+        })
+    }
+}
+
+const CONNECTION_STRING: &str = "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;";
+
+fn bus(get: Lookup<'_>) -> Result<BusSetting, SettingsError> {
+    // The same two names, and the same precedence, as the host's own trigger connection "ServiceBus".
+    if let Some(text) = get("ServiceBus") {
+        return Ok(BusSetting::ConnectionString(text));
+    }
+    get("ServiceBus__fullyQualifiedNamespace")
+        .map(BusSetting::Namespace)
+        .ok_or(SettingsError::Missing {
+            name: "ServiceBus__fullyQualifiedNamespace",
+            example: "contoso.servicebus.windows.net",
+        })
+}
+
+fn identity(get: Lookup<'_>) -> CredentialKind {
+    // App Service sets this pair exactly where a managed identity can be had.
+    if get("IDENTITY_ENDPOINT").is_some() {
+        CredentialKind::ManagedIdentity {
+            client_id: get("AZURE_CLIENT_ID"),
+        }
+    } else {
+        CredentialKind::Developer
+    }
+}
+
+fn required(
+    get: Lookup<'_>,
+    name: &'static str,
+    example: &'static str,
+) -> Result<String, SettingsError> {
+    get(name).ok_or(SettingsError::Missing { name, example })
+}
+
+fn url(get: Lookup<'_>, name: &'static str, example: &'static str) -> Result<Url, SettingsError> {
+    let text = required(get, name, example)?;
+    let url = Url::parse(&text).map_err(|e| SettingsError::Invalid {
+        name,
+        problem: e.to_string(),
+        example,
+    })?;
+    if matches!(url.scheme(), "http" | "https") && url.has_host() {
+        Ok(url)
+    } else {
+        let problem = "it is not an http(s) address".to_owned();
+        Err(SettingsError::Invalid {
+            name,
+            problem,
+            example,
+        })
+    }
+}
+
+fn seconds(
+    get: Lookup<'_>,
+    name: &'static str,
+    example: &'static str,
+    default: f64,
+) -> Result<Duration, SettingsError> {
+    let Some(text) = get(name) else {
+        return Ok(Duration::from_secs_f64(default));
+    };
+    match text.parse::<f64>() {
+        Ok(s) if s.is_finite() && (0.1..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        _ => Err(SettingsError::Invalid {
+            name,
+            problem: "it is not a number of seconds between 0.1 and 86400".into(),
+            example,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(pairs: &[(&str, &str)]) -> Result<TargetSettings, SettingsError> {
+        let pairs: std::collections::BTreeMap<_, _> = pairs.iter().copied().collect();
+        TargetSettings::read(&|name| pairs.get(name).map(|v| (*v).to_owned()))
+    }
+
+    const GOOD: [(&str, &str); 3] = [
+        ("KEY_VAULT_URL", "https://v.vault.azure.net"),
+        ("TARGET_URL", "http://localhost:1"),
+        ("TARGET_SECRET_NAME", "erp"),
+    ];
+
+    #[test]
+    fn a_missing_setting_is_named_with_an_example() {
+        let error = target(&GOOD[..2]).unwrap_err();
+        let expected = "setting TARGET_SECRET_NAME is missing, e.g. TARGET_SECRET_NAME=erp-api-key";
+        assert_eq!(error.to_string(), expected);
+        assert!(target(&GOOD).unwrap().verify_challenge);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_and_its_value_is_not_repeated() {
+        for (name, value, expected) in [
+            (
+                "KEY_VAULT_URL",
+                "http://v.vault.azure.net",
+                "only spoken to over https",
+            ),
+            (
+                "TARGET_URL",
+                "erp.contoso.com:secret",
+                "not an http(s) address",
+            ),
+            (
+                "SECRET_REFRESH_SECONDS",
+                "secret",
+                "not a number of seconds",
+            ),
+            (
+                "KEY_VAULT_VERIFY_CHALLENGE",
+                "secret",
+                "neither true nor false",
+            ),
+        ] {
+            let mut pairs = GOOD.to_vec();
+            pairs.push((name, value));
+            let text = target(&pairs).unwrap_err().to_string();
+            assert!(text.contains(name) && text.contains(expected), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
+}

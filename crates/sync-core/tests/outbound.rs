@@ -1,0 +1,212 @@
+//! The outbound passes, as behaviour, over an in-memory world.
+
+mod world;
+
+use sync_core::acknowledgement::Outcome;
+use sync_core::decide::Disposition;
+use sync_core::message::{Message, RETRY_COUNT};
+use sync_core::snapshot::RowVersion;
+use world::{World, busy, message, raw, refused};
+
+#[tokio::test(start_paused = true)]
+async fn a_notification_becomes_a_delivery_and_one_acknowledgement_with_both_keys() {
+    let world = World::new("Jo", 5);
+    let got = world.outbound().handle(message("n1", 5)).await.unwrap();
+    assert_eq!(got, Disposition::Complete);
+    let s = world.lock();
+    assert_eq!(s.log, ["deliver", "acknowledge"]);
+    let ack = &s.acknowledgements[0];
+    assert_eq!(ack.source_row_id, world::ROW);
+    assert_eq!(ack.target_row_id.as_deref(), Some("P-1"));
+    assert_eq!(ack.source_version, Some(RowVersion(5)));
+    assert_eq!(
+        (ack.outcome, ack.correlation_id.as_str()),
+        (Outcome::Delivered, "c-n1")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_notifications_of_one_row_cost_at_most_two_passes_and_all_complete() {
+    let world = World::new("v1", 1);
+    let outbound = world.outbound();
+    let calls: Vec<_> = (1..=50)
+        .map(|n| {
+            let (outbound, world) = (outbound.clone(), world.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_micros(n * 300)).await;
+                let version = i64::try_from(n).unwrap();
+                world.lock().row = Some((format!("v{n}"), version));
+                outbound.handle(message(&format!("n{n}"), version)).await
+            })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), Disposition::Complete);
+    }
+    let s = world.lock();
+    assert_eq!(s.target.last().unwrap().as_deref(), Some("v50"));
+    assert!(s.target.len() <= 2, "{:?}", s.target);
+    assert_eq!(s.acknowledgements.len(), 1);
+    assert_eq!(s.acknowledgements[0].source_version, Some(RowVersion(50)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_changed_during_its_delivery_is_delivered_again_before_the_answer() {
+    let world = World::new("old", 5);
+    world
+        .lock()
+        .saved_during_delivery
+        .push_back(Some("new".into()));
+    world.outbound().handle(message("n1", 5)).await.unwrap();
+    let s = world.lock();
+    assert_eq!(s.target, [Some("old".into()), Some("new".into())]);
+    assert_eq!(s.acknowledgements[0].source_version, Some(RowVersion(6)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_moved_without_a_change_to_the_payload_is_not_delivered_twice() {
+    let world = World::new("same", 5);
+    world
+        .lock()
+        .saved_during_delivery
+        .push_back(Some("same".into()));
+    world.outbound().handle(message("n1", 5)).await.unwrap();
+    let s = world.lock();
+    assert_eq!(s.target.len(), 1);
+    assert_eq!(
+        s.acknowledgements[0].source_version,
+        Some(RowVersion(6)),
+        "the newer version is taken"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_row_is_delivered_as_a_delete_and_a_resurrected_one_as_a_row() {
+    let world = World::new("x", 5);
+    world.lock().row = None;
+    world
+        .lock()
+        .saved_during_delivery
+        .push_back(Some("back".into()));
+    world.outbound().handle(message("n1", 5)).await.unwrap();
+    let s = world.lock();
+    assert_eq!(s.target, [None, Some("back".into())]);
+    assert_eq!(s.acknowledgements[0].outcome, Outcome::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_was_acknowledged_before_is_superseded_only_on_a_first_attempt() {
+    let world = World::new("x", 9);
+    world.lock().acknowledged = Some(9);
+    let outbound = world.outbound();
+    outbound.handle(message("n1", 5)).await.unwrap();
+    assert!(world.lock().target.is_empty());
+    // A redelivery may have delivered something older in its first life: it owes the repair.
+    outbound
+        .handle(Message {
+            delivery_count: 2,
+            ..message("n2", 5)
+        })
+        .await
+        .unwrap();
+    assert_eq!(world.lock().target.len(), 1);
+    // So does a retry copy, and a request to send the row whatever was acknowledged.
+    let mut copy = message("n3~1", 5);
+    copy.properties.insert(RETRY_COUNT.into(), 1.into());
+    outbound.handle(copy).await.unwrap();
+    let resync = String::from_utf8(message("n4", 5).body.to_vec()).unwrap();
+    outbound
+        .handle(raw("n4", resync.replace("\"update\"", "\"resync\"")))
+        .await
+        .unwrap();
+    assert_eq!(world.lock().target.len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_goes_a_b_a_is_delivered_though_the_acknowledged_hash_is_that_of_a() {
+    // Acknowledged: A at 5. Delivered but not yet acknowledged: B at 6. Now A again, at 7.
+    let world = World::new("A", 7);
+    world.lock().acknowledged = Some(5);
+    world.lock().target.push(Some("B".into()));
+    world.outbound().handle(message("n3", 7)).await.unwrap();
+    assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("A"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blip_is_absorbed_and_a_longer_failure_becomes_a_scheduled_copy() {
+    let world = World::new("Jo", 5);
+    world.lock().refusals.extend([busy(), busy()]);
+    let outbound = world.outbound();
+    assert_eq!(
+        outbound.handle(message("n1", 5)).await.unwrap(),
+        Disposition::Complete
+    );
+    world.lock().refusals.extend([busy(), busy(), busy()]);
+    let got = outbound.handle(message("n2", 5)).await.unwrap();
+    assert!(matches!(got, Disposition::Reschedule { counts: true, .. }));
+    let s = world.lock();
+    assert_eq!(s.outbound_sent[0].properties[RETRY_COUNT], 1.into());
+    assert!(s.outbound_sent[0].scheduled_enqueue_time.is_some());
+    assert_eq!(s.outbound_sent[0].body, message("n2", 5).body);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_failure_tells_the_row_first_and_is_dead_lettered_after_one_attempt() {
+    let world = World::new("Jo", 5);
+    world.lock().refusals.push_back(refused());
+    world.outbound().handle(message("n1", 5)).await.unwrap();
+    let s = world.lock();
+    assert_eq!(s.log, ["acknowledge", "dead-letter"]);
+    let (reason, description, properties) = &s.dead[0];
+    assert_eq!(reason, "RejectedByTarget");
+    assert!(description.starts_with("deliver: "), "{description}");
+    assert_eq!(properties["FailureStage"], "deliver".into());
+    assert_eq!(properties["FailureStatus"], 422.into());
+    let ack = &s.acknowledgements[0];
+    assert_eq!(ack.outcome, Outcome::Rejected);
+    assert_eq!(ack.error.as_ref().unwrap().code, "RejectedByTarget");
+}
+
+#[tokio::test(start_paused = true)]
+async fn broken_bodies_and_unknown_tables_are_dead_lettered_without_a_read() {
+    let world = World::new("Jo", 5);
+    let outbound = world.outbound();
+    outbound
+        .handle(raw("n1", "{not json".into()))
+        .await
+        .unwrap();
+    let other = String::from_utf8(message("n2", 5).body.to_vec()).unwrap();
+    outbound
+        .handle(raw("n2", other.replace("contact", "invoice")))
+        .await
+        .unwrap();
+    let s = world.lock();
+    assert_eq!(s.fetches, 0);
+    let reasons: Vec<_> = s.dead.iter().map(|(reason, ..)| reason.as_str()).collect();
+    assert_eq!(reasons, ["InvalidNotification", "UnknownTable"]);
+    assert!(s.dead[1].1.contains("\"invoice\"") && s.dead[1].1.contains("account, contact"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_completed_while_its_acknowledgement_cannot_be_queued() {
+    let world = World::new("Jo", 5);
+    world.lock().inbound_down = true;
+    let got = world.outbound().handle(message("n1", 5)).await.unwrap();
+    assert!(matches!(got, Disposition::Reschedule { .. }));
+    assert_eq!(world.lock().log, ["deliver", "copy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invocation_that_is_dropped_does_not_take_the_messages_that_joined_it_along() {
+    let world = World::new("Jo", 5);
+    let outbound = world.outbound();
+    let first = tokio::spawn({
+        let outbound = outbound.clone();
+        async move { outbound.handle(message("n1", 5)).await }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let second = tokio::spawn(async move { outbound.handle(message("n2", 5)).await });
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    first.abort();
+    assert_eq!(second.await.unwrap().unwrap(), Disposition::Complete);
+}
