@@ -26,3 +26,16 @@ pub fn init(level: Option<&str>) {
             .try_init()
     };
 }
+
+/// Sets up logging for a command-line tool, whose stdout belongs to its results.
+pub fn init_stderr(level: &str) {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(level));
+    let _ = builder
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}
+
+fn filter(level: &str) -> EnvFilter {
+    EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
+}

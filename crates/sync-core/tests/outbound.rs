@@ -1,5 +1,7 @@
 //! The outbound passes, as behaviour, over an in-memory world.
 
+#![allow(clippy::unwrap_used)]
+
 mod world;
 
 use sync_core::acknowledgement::Outcome;

@@ -1,6 +1,6 @@
 //! An in-memory Dataverse, target and pair of queues for tests of the passes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
