@@ -4,7 +4,10 @@
 //! loopback only, and gives a handle to look inside. None of this is ever shipped.
 
 mod admin;
+pub mod bus;
 mod dice;
+pub mod apps;
+pub mod host;
 pub mod identity;
 mod serve;
 pub mod target;

@@ -1,0 +1,34 @@
+//! Azure Service Bus on a local port: queues over AMQP 1.0, true enough to the service for its
+//! official clients.
+//!
+//! ```no_run
+//! use local_stack::bus::{Broker, BrokerConfig};
+//!
+//! # async fn example() -> Result<(), local_stack::bus::StartError> {
+//! let broker = Broker::start(BrokerConfig::with_queues(["outbound", "inbound"])).await?;
+//! println!("{}", broker.connection_string());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Three layers, each knowing only those before it:
+//! - [`wire`](self): bytes to frames, performatives and message sections, and back;
+//! - `queue`: one queue as a pure state machine, told the time and never asking for it;
+//! - `server`: connections, sessions, links, `$cbs` and `$management`.
+//!
+//! Not here: topics, sessions, transactions, persistence, token verification, TLS.
+
+mod broker;
+mod config;
+mod config_file;
+mod iso_duration;
+mod queue;
+mod server;
+mod view;
+mod wire;
+
+pub use broker::{Broker, StartError};
+pub use config::{
+    BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,
+};
+pub use view::{Counters, MessageState, MessageView, QueueCounts, QueueSnapshot};

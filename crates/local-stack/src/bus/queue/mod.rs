@@ -1,0 +1,293 @@
+//! The broker's core: one queue with its dead-letter queue, as a state machine.
+//!
+//! Nothing here does I/O or looks at a clock: every operation is told the time, and lock tokens and
+//! message ids come from the caller. Operations that time alone causes (a lock runs out, a schedule
+//! comes due, a message expires) happen in [`Queue::advance`], which every other operation calls
+//! first; [`Queue::next_deadline`] says when it is worth calling without any other cause.
+//!
+//! Topics would be a list of these behind rules; sessions would be a second index in [`store`].
+
+pub(crate) mod duplicates;
+pub(crate) mod entry;
+pub(crate) mod message;
+mod requests;
+pub(crate) mod settle;
+mod store;
+pub(crate) mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde_amqp::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use self::duplicates::Duplicates;
+use self::entry::{Entry, Lock, State};
+use self::message::Message;
+use self::store::Store;
+use self::waiters::ConsumerId;
+use super::config::QueueConfig;
+use super::view::{Counters, QueueCounts};
+
+pub(crate) use self::requests::NoSuchMessage;
+
+/// The reason for messages that failed too often (Azure doc "Overview of Service Bus dead-letter
+/// queues").
+const MAX_DELIVERY_COUNT_EXCEEDED: &str = "MaxDeliveryCountExceeded";
+/// The reason for messages whose time to live ran out (same source).
+const TTL_EXPIRED: &str = "TTLExpiredException";
+pub(super) const REASON: &str = "DeadLetterReason";
+pub(super) const DESCRIPTION: &str = "DeadLetterErrorDescription";
+
+/// The queue itself, or the dead-letter queue beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum SubQueue {
+    Main,
+    DeadLetter,
+}
+
+/// One queue and its dead-letter queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    config: QueueConfig,
+    main: Store,
+    dead: Store,
+    /// Shared by both, so that a message keeps its number when it is dead-lettered.
+    last_sequence: i64,
+    duplicates: Option<Duplicates>,
+    pub(crate) counters: Counters,
+}
+
+impl Queue {
+    pub(crate) fn new(config: QueueConfig) -> Self {
+        Queue {
+            duplicates: config.duplicate_detection_window.map(Duplicates::new),
+            config,
+            main: Store::default(),
+            dead: Store::default(),
+            last_sequence: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Lets everything happen that time has caused by `now`, in the order in which it was due.
+    pub(crate) fn advance(&mut self, now: OffsetDateTime) {
+        for sub in [SubQueue::Main, SubQueue::DeadLetter] {
+            while let Some(sequence) = self.store(sub).due(now) {
+                self.fire(sub, sequence, now);
+            }
+        }
+        if let Some(duplicates) = &mut self.duplicates {
+            duplicates.forget(now);
+        }
+    }
+
+    /// The next moment at which [`Queue::advance`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<OffsetDateTime> {
+        [self.main.next_timer(), self.dead.next_timer()].into_iter().flatten().min()
+    }
+
+    /// Accepts a message: receivable now, or at the time it is scheduled for. Returns its sequence
+    /// number, or `None` for a duplicate, which is accepted and dropped.
+    pub(crate) fn enqueue(&mut self, message: Message, now: OffsetDateTime) -> Option<i64> {
+        self.advance(now);
+        self.counters.sent += 1;
+        if let Some(duplicates) = &mut self.duplicates
+            && duplicates.is_repeated(&message.id, now)
+        {
+            self.counters.duplicates_dropped += 1;
+            return None;
+        }
+        let sequence = self.next_sequence();
+        let due_at = message.scheduled_for.filter(|due| *due > now);
+        let expires_at = match due_at {
+            // The time to live counts from when the message becomes receivable.
+            Some(_) => None,
+            None => self.expiry(&message, now),
+        };
+        self.main.insert(Entry {
+            message,
+            sequence,
+            enqueued_sequence: sequence,
+            enqueued_at: due_at.unwrap_or(now),
+            delivery_count: 0,
+            state: if due_at.is_some() { State::Scheduled } else { State::Active },
+            lock: None,
+            due_at,
+            expires_at,
+        });
+        // A time to live of nothing at all.
+        self.advance(now);
+        Some(sequence)
+    }
+
+    /// Locks the oldest ready message under `token`.
+    pub(crate) fn lock_next(
+        &mut self,
+        sub: SubQueue,
+        token: Uuid,
+        now: OffsetDateTime,
+    ) -> Option<Entry> {
+        self.advance(now);
+        let sequence = self.store(sub).first_ready()?;
+        self.lock(sub, sequence, token, now)
+    }
+
+    /// Takes the oldest ready message away for good (receive-and-delete).
+    pub(crate) fn take_next(&mut self, sub: SubQueue, now: OffsetDateTime) -> Option<Entry> {
+        self.advance(now);
+        let sequence = self.store(sub).first_ready()?;
+        self.counters.received_and_deleted += 1;
+        self.store_mut(sub).remove(sequence)
+    }
+
+    /// Remembers a receiver that has credit and found nothing.
+    pub(crate) fn wait(&mut self, sub: SubQueue, consumer: ConsumerId) {
+        self.store_mut(sub).wait(consumer);
+    }
+
+    /// Forgets a receiver that has no more credit, or is gone.
+    pub(crate) fn leave(&mut self, sub: SubQueue, consumer: ConsumerId) {
+        self.store_mut(sub).leave(consumer);
+    }
+
+    /// The receivers to wake for what has become ready since the last call.
+    pub(crate) fn take_woken(&mut self) -> Vec<ConsumerId> {
+        let mut woken = self.main.take_woken();
+        woken.extend(self.dead.take_woken());
+        woken
+    }
+
+    /// How many messages are where.
+    pub(crate) fn counts(&self) -> QueueCounts {
+        QueueCounts {
+            active: self.main.ready_count(),
+            locked: self.main.locked_count(),
+            scheduled: self.main.scheduled_count(),
+            deferred: self.main.deferred_count(),
+            dead_letter: self.dead.len(),
+        }
+    }
+
+    /// All messages of the queue or its dead-letter queue, by sequence number.
+    pub(crate) fn entries(&self, sub: SubQueue) -> impl Iterator<Item = &Entry> {
+        self.store(sub).from(i64::MIN)
+    }
+
+    // === internals ===
+
+    fn store(&self, sub: SubQueue) -> &Store {
+        match sub {
+            SubQueue::Main => &self.main,
+            SubQueue::DeadLetter => &self.dead,
+        }
+    }
+
+    fn store_mut(&mut self, sub: SubQueue) -> &mut Store {
+        match sub {
+            SubQueue::Main => &mut self.main,
+            SubQueue::DeadLetter => &mut self.dead,
+        }
+    }
+
+    fn next_sequence(&mut self) -> i64 {
+        self.last_sequence += 1;
+        self.last_sequence
+    }
+
+    fn expiry(&self, message: &Message, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let ttl = match (message.ttl, self.config.default_ttl) {
+            (Some(own), Some(default)) => own.min(default),
+            (own, default) => own.or(default)?,
+        };
+        now.checked_add(time::Duration::try_from(ttl).ok()?)
+    }
+
+    fn lock(
+        &mut self,
+        sub: SubQueue,
+        sequence: i64,
+        token: Uuid,
+        now: OffsetDateTime,
+    ) -> Option<Entry> {
+        let lock = Lock { token, until: now + self.config.lock_duration };
+        self.store_mut(sub).update(sequence, |entry| {
+            entry.lock = Some(lock);
+            entry.clone()
+        })
+    }
+
+    /// Does what a message's timer was set for.
+    fn fire(&mut self, sub: SubQueue, sequence: i64, now: OffsetDateTime) {
+        let Some(entry) = self.store(sub).get(sequence) else { return };
+        if entry.lock.is_some() {
+            self.counters.lock_expiries += 1;
+            self.give_back(sub, sequence, &[]);
+        } else if entry.state == State::Scheduled {
+            self.activate(sequence, now);
+        } else {
+            self.expire(sequence);
+        }
+    }
+
+    /// A schedule came due: the message goes to the end of the queue under a new number
+    /// (Azure doc "Message sequencing and timestamps").
+    fn activate(&mut self, sequence: i64, now: OffsetDateTime) {
+        let Some(mut entry) = self.main.remove(sequence) else { return };
+        entry.sequence = self.next_sequence();
+        entry.state = State::Active;
+        entry.enqueued_at = entry.due_at.take().unwrap_or(now);
+        entry.expires_at = self.expiry(&entry.message, entry.enqueued_at);
+        self.main.insert(entry);
+    }
+
+    fn expire(&mut self, sequence: i64) {
+        self.counters.ttl_expiries += 1;
+        if self.config.dead_letter_on_expiration {
+            let why = "The message expired and was dead lettered.";
+            self.bury(sequence, &reasons(Some(TTL_EXPIRED), Some(why)));
+        } else {
+            self.main.remove(sequence);
+        }
+    }
+
+    /// A delivery failed: the message is receivable again, or dead-lettered if it failed too often.
+    fn give_back(&mut self, sub: SubQueue, sequence: i64, changes: &[(String, Value)]) {
+        let failed = self.store_mut(sub).update(sequence, |entry| {
+            entry.lock = None;
+            entry.delivery_count += 1;
+            entry.message.set_application_properties(changes);
+            entry.delivery_count
+        });
+        let limit = self.config.max_delivery_count;
+        if sub == SubQueue::Main && failed.is_some_and(|failed| failed >= limit) {
+            let why = format!("Message could not be consumed after {limit} delivery attempts.");
+            self.bury(sequence, &reasons(Some(MAX_DELIVERY_COUNT_EXCEEDED), Some(&why)));
+        }
+    }
+
+    /// Moves a message to the dead-letter queue, where neither locks nor time to live follow it.
+    fn bury(&mut self, sequence: i64, changes: &[(String, Value)]) {
+        let Some(mut entry) = self.main.remove(sequence) else { return };
+        self.counters.dead_lettered += 1;
+        entry.lock = None;
+        entry.state = State::Active;
+        entry.expires_at = None;
+        entry.message.set_application_properties(changes);
+        self.dead.insert(entry);
+    }
+}
+
+/// The application properties in which a dead-lettered message carries its reason.
+fn reasons(reason: Option<&str>, description: Option<&str>) -> Vec<(String, Value)> {
+    [(REASON, reason), (DESCRIPTION, description)]
+        .into_iter()
+        .filter_map(|(name, text)| Some((name.to_owned(), Value::String(text?.to_owned()))))
+        .collect()
+}
+
+/// The longest lock the service grants (Azure doc "Message transfers, locks, and settlement").
+pub(crate) const MAX_LOCK_DURATION: Duration = Duration::from_secs(300);

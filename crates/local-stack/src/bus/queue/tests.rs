@@ -1,0 +1,1 @@
+//! The queue's behaviour, told the time by hand.

@@ -1,0 +1,200 @@
+//! Attaching links: which node a client means, and what it is told about the link.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fe2o3_amqp_types::definitions::{
+    AmqpError, Error, Handle, Role, SenderSettleMode, SessionError,
+};
+use fe2o3_amqp_types::messaging::{Target as TargetTerminus, TargetArchetype};
+use fe2o3_amqp_types::performatives::{Attach, Detach};
+
+use super::address::Address;
+use super::entity::Entity;
+use super::failure::{Failure, error, no_such_entity};
+use super::link::{Incoming, Link, Outgoing, SEND_CREDIT, Source, Target};
+use super::session::{Context, Session};
+use crate::bus::queue::SubQueue;
+
+/// What management and token nodes take: requests carry whole messages.
+const REQUEST_SIZE: u64 = 1024 * 1024;
+
+impl Session {
+    pub(super) fn on_attach(&mut self, ctx: &mut Context, attach: Attach) -> Result<(), Failure> {
+        let handle = attach.handle.0;
+        if self.links.contains_key(&handle) {
+            let text = format!("handle {handle} is in use");
+            return Err(Failure::Session(error(SessionError::HandleInUse, text)));
+        }
+        let link = match attach.role {
+            Role::Sender => incoming(ctx, &attach).map(Link::Incoming),
+            Role::Receiver => outgoing(ctx, &attach).map(Link::Outgoing),
+        };
+        let link = match link {
+            Ok(link) => link,
+            Err(reason) => return self.refuse(ctx, attach, reason),
+        };
+        let mut reply = mirror(&attach);
+        match &link {
+            Link::Incoming(incoming) => {
+                reply.source = attach.source.or_else(|| Some(Box::default()));
+                reply.target = attach.target;
+                reply.max_message_size = Some(match incoming.target {
+                    Target::Queue(_) => ctx.hub.max_message_size as u64,
+                    Target::Cbs | Target::Management(..) => REQUEST_SIZE,
+                });
+                ctx.put(self.channel, &reply)?;
+                self.links.insert(handle, link);
+                self.grant_credit(ctx, handle)?;
+            }
+            Link::Outgoing(outgoing) => {
+                reply.source = attach.source;
+                reply.target = attach
+                    .target
+                    .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
+                reply.initial_delivery_count = Some(0);
+                reply.max_message_size = attach.max_message_size;
+                if let Source::Queue { entity, consumer, .. } = &outgoing.source {
+                    entity.join(*consumer, ctx.wake.clone());
+                    ctx.consumers.insert(*consumer, (self.channel, handle));
+                }
+                ctx.put(self.channel, &reply)?;
+                self.links.insert(handle, link);
+            }
+            Link::Detached => {}
+        }
+        Ok(())
+    }
+
+    /// Answers with an attach that has neither source nor target, then a detach with the reason:
+    /// AMQP's way of refusing a link.
+    fn refuse(&mut self, ctx: &mut Context, attach: Attach, reason: Error) -> Result<(), Failure> {
+        let mut reply = mirror(&attach);
+        if attach.role == Role::Receiver {
+            reply.initial_delivery_count = Some(0);
+        }
+        ctx.put(self.channel, &reply)?;
+        let handle = attach.handle.0;
+        self.links.insert(handle, Link::Detached);
+        let detach = Detach { handle: Handle(handle), closed: true, error: Some(reason) };
+        ctx.put(self.channel, &detach)
+    }
+
+    /// Brings a sending client's credit to its full amount.
+    pub(super) fn grant_credit(&mut self, ctx: &mut Context, handle: u32) -> Result<(), Failure> {
+        let mut flow = self.flow();
+        let Some(Link::Incoming(incoming)) = self.links.get_mut(&handle) else { return Ok(()) };
+        incoming.credit = SEND_CREDIT;
+        flow.handle = Some(Handle(handle));
+        flow.delivery_count = Some(incoming.delivery_count);
+        flow.link_credit = Some(SEND_CREDIT);
+        ctx.put(self.channel, &flow)
+    }
+}
+
+/// The broker's end of a link before its termini are filled in.
+fn mirror(attach: &Attach) -> Attach {
+    Attach {
+        name: attach.name.clone(),
+        handle: attach.handle.clone(),
+        role: match attach.role {
+            Role::Sender => Role::Receiver,
+            Role::Receiver => Role::Sender,
+        },
+        snd_settle_mode: attach.snd_settle_mode.clone(),
+        rcv_settle_mode: attach.rcv_settle_mode.clone(),
+        source: None,
+        target: None,
+        unsettled: None,
+        incomplete_unsettled: false,
+        initial_delivery_count: None,
+        max_message_size: None,
+        offered_capabilities: None,
+        desired_capabilities: None,
+        properties: attach.properties.clone(),
+    }
+}
+
+fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
+    let address = match attach.target.as_deref() {
+        Some(TargetArchetype::Target(target)) => target.address.as_deref(),
+        None => None,
+    };
+    let target = match parse(address)? {
+        Address::Cbs => Target::Cbs,
+        Address::Entity { name, sub, management } => {
+            let entity = find(ctx, &name)?;
+            match (management, sub) {
+                (true, sub) => Target::Management(entity, sub),
+                (false, SubQueue::Main) => Target::Queue(entity),
+                (false, SubQueue::DeadLetter) => {
+                    let text = "messages cannot be sent to a dead-letter queue";
+                    return Err(error(AmqpError::NotAllowed, text));
+                }
+            }
+        }
+    };
+    Ok(Incoming {
+        target,
+        // .NET leaves its initial delivery count out; zero is meant.
+        delivery_count: attach.initial_delivery_count.unwrap_or(0),
+        credit: 0,
+        partial: None,
+    })
+}
+
+fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
+    let address = attach.source.as_ref().and_then(|source| source.address.as_deref());
+    let node = parse(address)?;
+    let source = match &node {
+        Address::Entity { name, sub, management: false } => {
+            if is_session_receiver(attach) {
+                let text = "sessions are not supported by this broker";
+                return Err(error(AmqpError::NotImplemented, text));
+            }
+            Source::Queue {
+                entity: find(ctx, name)?,
+                sub: *sub,
+                delete: attach.snd_settle_mode == SenderSettleMode::Settled,
+                consumer: ctx.hub.next_consumer(),
+                waiting: false,
+            }
+        }
+        Address::Entity { name, management: true, .. } => {
+            find(ctx, name)?;
+            replies(attach, node)
+        }
+        Address::Cbs => replies(attach, node),
+    };
+    Ok(Outgoing { source, delivery_count: 0, credit: 0, drain: false })
+}
+
+fn replies(attach: &Attach, node: Address) -> Source {
+    let reply_to = match attach.target.as_deref() {
+        Some(TargetArchetype::Target(target)) => target.address.clone(),
+        None => None,
+    };
+    Source::Replies { node, reply_to, held: VecDeque::new() }
+}
+
+fn is_session_receiver(attach: &Attach) -> bool {
+    let filter = attach.source.as_ref().and_then(|source| source.filter.as_ref());
+    filter.is_some_and(|filter| {
+        filter.keys().any(|key| key.as_str() == "com.microsoft:session-filter")
+    })
+}
+
+fn parse(address: Option<&str>) -> Result<Address, Error> {
+    match address {
+        Some(address) => Ok(Address::parse(address)),
+        None => {
+            let text = "links without an address, such as those to a transaction coordinator, are \
+                        not supported by this broker";
+            Err(error(AmqpError::NotImplemented, text))
+        }
+    }
+}
+
+fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
+    ctx.hub.entity(name).cloned().ok_or_else(|| no_such_entity(name))
+}

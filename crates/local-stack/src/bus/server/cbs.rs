@@ -1,0 +1,71 @@
+//! `$cbs`: clients put tokens here before they attach to entities (OASIS draft "AMQP Claims-based
+//! Security", as in Azure doc "AMQP 1.0 protocol guide").
+
+use serde_amqp::Value;
+
+use super::address::Address;
+use super::request::{Reply, Request};
+use super::session::Context;
+use crate::bus::wire::Malformed;
+use crate::bus::wire::values::{self, Map};
+
+/// Token types clients send; the guide also lists the last two.
+const TOKEN_TYPES: [&str; 4] = ["servicebus.windows.net:sastoken", "jwt", "amqp:jwt", "amqp:swt"];
+
+/// Answers a put-token request.
+pub(super) fn answer(ctx: &mut Context, request: &Request) -> Result<Reply, Malformed> {
+    let (status, description) = match put_token(ctx, request) {
+        // 202 and no other number: fe2o3-amqp-cbs insists on it.
+        Ok(()) => (202, "Accepted"),
+        Err(refusal) => refusal,
+    };
+    let mut properties = Map::new();
+    // Hyphenated here, camel case on `$management`.
+    properties.insert(Value::String("status-code".into()), Value::Int(status));
+    properties.insert(
+        Value::String("status-description".into()),
+        Value::String(description.to_owned()),
+    );
+    request.reply(Address::Cbs, properties, Value::Null)
+}
+
+fn put_token(ctx: &mut Context, request: &Request) -> Result<(), (i32, &'static str)> {
+    if request.property("operation") != Some("put-token") {
+        return Err((501, "The operation is not put-token."));
+    }
+    let audience = request.property("name").ok_or((400, "The token names no audience."))?;
+    let token = values::text(&request.body).ok_or((400, "The body holds no token."))?;
+    let kind = request.property("type").unwrap_or_default();
+    verify(kind, token)?;
+    if !ctx.audiences.iter().any(|known| known == audience) {
+        ctx.audiences.push(audience.to_owned());
+    }
+    Ok(())
+}
+
+/// Looks at a token's shape only: any well-formed one is good for everything. Checking signature,
+/// expiry and audience, and refusing attaches without a token, would start here.
+///
+/// The shape decides, not the announced type: azure-servicebus for Python announces the shared
+/// access signatures of a connection string as `jwt`.
+fn verify(kind: &str, token: &str) -> Result<(), (i32, &'static str)> {
+    if !TOKEN_TYPES.contains(&kind) {
+        return Err((400, "The token type is not known."));
+    }
+    let Some(fields) = token.strip_prefix("SharedAccessSignature ") else {
+        if token.is_empty() || token.contains(char::is_whitespace) {
+            return Err((401, "The token is malformed."));
+        }
+        return Ok(());
+    };
+    let has = |name: &str| {
+        fields.split('&').any(|field| {
+            field.split_once('=').is_some_and(|(key, value)| key == name && !value.is_empty())
+        })
+    };
+    if ["sr", "sig", "se", "skn"].into_iter().all(has) {
+        Ok(())
+    } else {
+        Err((401, "The shared access signature lacks a field."))
+    }
+}

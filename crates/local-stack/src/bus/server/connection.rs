@@ -1,0 +1,135 @@
+//! One connection's task: moves bytes between a socket and the protocol engine.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, timeout};
+
+use super::engine::{Engine, IDLE_TIMEOUT, MAX_FRAME_SIZE};
+use super::failure::{connection_forced, error};
+use super::handshake::{HandshakeError, handshake};
+use super::hub::Hub;
+use crate::bus::wire::frame;
+use fe2o3_amqp_types::definitions::AmqpError;
+
+/// A peer has this long to get from connecting to AMQP.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A closed connection has this long to take its last bytes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// No more is read while so many bytes wait for a peer that does not read either.
+const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Serves one client until it or the broker ends the connection.
+pub(crate) async fn serve(mut stream: TcpStream, hub: Arc<Hub>) {
+    let dropped = hub.connection_token();
+    let mut input = BytesMut::with_capacity(16 * 1024);
+    let result = tokio::select! {
+        result = timeout(HANDSHAKE_TIMEOUT, handshake(&mut stream, &mut input)) => result,
+        () = dropped.cancelled() => return,
+        () = hub.stop.cancelled() => return,
+    };
+    match result {
+        Ok(Ok(())) => {}
+        // A port scan, or a client that changed its mind.
+        Ok(Err(HandshakeError::Gone)) => return,
+        Ok(Err(reason)) => {
+            tracing::warn!(error = %reason, "A connection did not get as far as AMQP");
+            return;
+        }
+        Err(_) => {
+            tracing::warn!("A connection did not get as far as AMQP in time");
+            return;
+        }
+    }
+    tokio::select! {
+        result = run(&mut stream, &mut input, Arc::clone(&hub)) => {
+            if let Err(reason) = result {
+                tracing::debug!(error = %reason, "A connection broke");
+            }
+        }
+        // Without a close, as when the network goes.
+        () = dropped.cancelled() => {}
+    }
+}
+
+/// Leaves the queues when the connection's task ends, however it ends.
+struct Leaving(Engine);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+async fn run(stream: &mut TcpStream, input: &mut BytesMut, hub: Arc<Hub>) -> io::Result<()> {
+    let (wake, mut woken) = unbounded_channel();
+    let stop = hub.stop.clone();
+    let mut engine = Leaving(Engine::new(hub, wake));
+    let engine = &mut engine.0;
+    let (mut reader, mut writer) = stream.split();
+    let mut last_heard = Instant::now();
+    let mut last_sent = Instant::now();
+    let mut is_stopping = false;
+
+    loop {
+        while !engine.is_closed() {
+            match frame::take(input, MAX_FRAME_SIZE as usize) {
+                Ok(Some(frame)) => engine.on_frame(frame),
+                Ok(None) => break,
+                Err(reason) => {
+                    engine.close(error(AmqpError::DecodeError, reason.to_string()));
+                }
+            }
+        }
+        if engine.is_closed() {
+            let rest = engine.out().split();
+            let close = async {
+                writer.write_all(&rest).await?;
+                writer.shutdown().await
+            };
+            return timeout(CLOSE_TIMEOUT, close).await.unwrap_or(Ok(()));
+        }
+        let may_read = engine.out().len() < OUTPUT_LIMIT;
+        let may_write = !engine.out().is_empty();
+        let heartbeat = engine.heartbeat();
+        tokio::select! {
+            read = reader.read_buf(input), if may_read => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                last_heard = Instant::now();
+            }
+            // Reading goes on while writing waits: two peers that both only write would hang.
+            written = writer.write_buf(engine.out()), if may_write => {
+                written?;
+                last_sent = Instant::now();
+                engine.on_drained();
+            }
+            Some(consumer) = woken.recv() => engine.on_wake(consumer),
+            () = sleep_until(heartbeat.map(|every| last_sent + every)) => {
+                engine.put_heartbeat();
+                last_sent = Instant::now();
+            }
+            // Twice what we announced: the peer counts differently than we do.
+            () = tokio::time::sleep_until(last_heard + 2 * IDLE_TIMEOUT) => {
+                engine.close(connection_forced("The connection was idle for too long."));
+            }
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                engine.close(connection_forced("The broker is stopping."));
+            }
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

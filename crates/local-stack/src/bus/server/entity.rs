@@ -1,0 +1,120 @@
+//! A queue shared between connections: the core behind a lock, its timer, and the receivers to wake.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::queue::waiters::ConsumerId;
+use crate::bus::queue::{Queue, SubQueue};
+
+/// Tells the time. Injected, so that a test can move it.
+pub(crate) type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
+
+/// The system's time in whole milliseconds, which is what AMQP timestamps can carry: a lock ends
+/// when its receiver was told it would.
+pub(crate) fn system_clock() -> Clock {
+    Arc::new(|| {
+        let now = OffsetDateTime::now_utc();
+        now.replace_millisecond(now.millisecond()).unwrap_or(now)
+    })
+}
+
+/// One queue with its dead-letter queue.
+pub(crate) struct Entity {
+    pub(crate) name: String,
+    clock: Clock,
+    core: Mutex<Queue>,
+    /// The connections to tell when a message is ready for one of their receivers.
+    consumers: Mutex<HashMap<ConsumerId, UnboundedSender<ConsumerId>>>,
+    /// Signalled when the timer must ring earlier than it was set to.
+    earlier: Notify,
+}
+
+impl Entity {
+    pub(crate) fn new(name: String, queue: Queue, clock: Clock) -> Self {
+        Entity {
+            name,
+            clock,
+            core: Mutex::new(queue),
+            consumers: Mutex::default(),
+            earlier: Notify::new(),
+        }
+    }
+
+    /// Does something with the queue, and wakes the receivers that have something to take after it.
+    pub(crate) fn with<R>(&self, operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> R {
+        let now = (self.clock)();
+        let mut queue = lock(&self.core);
+        let deadline = queue.next_deadline();
+        let result = operate(&mut queue, now);
+        let woken = queue.take_woken();
+        let is_earlier = match (deadline, queue.next_deadline()) {
+            (Some(before), Some(after)) => after < before,
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        drop(queue);
+        if is_earlier {
+            self.earlier.notify_one();
+        }
+        if !woken.is_empty() {
+            let consumers = lock(&self.consumers);
+            for consumer in woken {
+                if let Some(connection) = consumers.get(&consumer) {
+                    // A connection that has just ended leaves all its queues on its way out, which
+                    // passes the wake on.
+                    let _ = connection.send(consumer);
+                }
+            }
+        }
+        result
+    }
+
+    /// Makes a receiver known, so that it can wait.
+    pub(crate) fn join(&self, consumer: ConsumerId, connection: UnboundedSender<ConsumerId>) {
+        lock(&self.consumers).insert(consumer, connection);
+    }
+
+    /// Forgets a receiver for good.
+    pub(crate) fn part(&self, sub: SubQueue, consumer: ConsumerId) {
+        lock(&self.consumers).remove(&consumer);
+        self.with(|queue, _| queue.leave(sub, consumer));
+    }
+
+    /// Lets time do its work on the queue until the broker stops.
+    pub(crate) async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            let deadline = self.with(|queue, now| {
+                queue.advance(now);
+                queue.next_deadline()
+            });
+            let ring = async {
+                match deadline {
+                    Some(deadline) => {
+                        let left = deadline - (self.clock)();
+                        let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+                        // Rounded up: the timer wheel counts milliseconds and must not ring early.
+                        tokio::time::sleep(left + Duration::from_millis(1)).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = ring => {}
+                () = self.earlier.notified() => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// A poisoned lock means a panic in another connection's task; its data are whole, because every
+/// operation on them is, and the other connections go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,54 @@
+//! How far an error reaches: one link, one session, or the connection.
+
+use fe2o3_amqp_types::definitions::{
+    AmqpError, ConnectionError, Error, ErrorCondition, LinkError, SessionError,
+};
+use serde_amqp::primitives::Symbol;
+
+use crate::bus::wire::Malformed;
+
+/// An error that ends more than the operation it occurred in.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Closes the connection.
+    Connection(Error),
+    /// Ends the session.
+    Session(Error),
+}
+
+impl From<Malformed> for Failure {
+    fn from(malformed: Malformed) -> Self {
+        Failure::Connection(error(AmqpError::DecodeError, malformed.to_string()))
+    }
+}
+
+/// An AMQP error without further info.
+pub(super) fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
+    Error::new(condition, Some(description.into()), None)
+}
+
+/// An error with one of Service Bus's own conditions, `com.microsoft:…`.
+pub(super) fn custom(condition: &str, description: impl Into<String>) -> Error {
+    error(ErrorCondition::Custom(Symbol::from(condition)), description)
+}
+
+pub(super) fn connection_forced(description: &str) -> Error {
+    error(ConnectionError::ConnectionForced, description)
+}
+
+pub(super) fn unattached_handle(handle: u32) -> Failure {
+    let text = format!("no link is attached to handle {handle}");
+    Failure::Session(error(SessionError::UnattachedHandle, text))
+}
+
+pub(super) fn message_too_large(size: usize, limit: usize) -> Error {
+    let text = format!(
+        "The received message (size:{size} bytes) exceeds the limit ({limit} bytes) currently \
+         allowed on the link."
+    );
+    error(LinkError::MessageSizeExceeded, text)
+}
+
+pub(super) fn no_such_entity(name: &str) -> Error {
+    error(AmqpError::NotFound, format!("The messaging entity '{name}' could not be found."))
+}

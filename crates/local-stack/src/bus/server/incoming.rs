@@ -1,0 +1,161 @@
+//! Messages from clients: put together from their frames, then enqueued or answered.
+
+use bytes::{Bytes, BytesMut};
+use fe2o3_amqp_types::definitions::{AmqpError, Error, LinkError, Role};
+use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
+use fe2o3_amqp_types::performatives::{Disposition, Transfer};
+use uuid::Uuid;
+
+use super::failure::{Failure, error, message_too_large, unattached_handle};
+use super::link::{Incoming, Link, Partial, SEND_CREDIT, Target};
+use super::request::{Reply, Request};
+use super::session::{Context, Session};
+use super::{cbs, management};
+use crate::bus::queue::message::Message;
+
+/// What becomes of a delivery that is complete.
+enum Arrived {
+    /// More frames are to come, or the client took it back.
+    Nothing,
+    Delivery(Partial),
+    /// The link is at fault and gets detached.
+    Detach(Error),
+}
+
+impl Session {
+    /// One transfer frame. A request's answer comes back to the connection, which knows where the
+    /// client wants it.
+    pub(super) fn on_transfer(
+        &mut self,
+        ctx: &mut Context,
+        transfer: Transfer,
+        payload: &Bytes,
+    ) -> Result<Option<Reply>, Failure> {
+        let handle = transfer.handle.0;
+        let limit = ctx.hub.max_message_size;
+        let incoming = match self.links.get_mut(&handle) {
+            Some(Link::Incoming(incoming)) => incoming,
+            Some(Link::Detached) => return Ok(None),
+            Some(Link::Outgoing(_)) | None => return Err(unattached_handle(handle)),
+        };
+        let delivery = match incoming.assemble(transfer, payload, limit) {
+            Arrived::Nothing => return Ok(None),
+            Arrived::Detach(reason) => {
+                self.detach(ctx, handle, reason)?;
+                return Ok(None);
+            }
+            Arrived::Delivery(delivery) => delivery,
+        };
+        incoming.delivery_count = incoming.delivery_count.wrapping_add(1);
+        incoming.credit -= 1;
+        let wants_credit = incoming.credit <= SEND_CREDIT / 2;
+        let (state, reply) = process(ctx, &incoming.target, &delivery);
+        if !delivery.settled {
+            self.settle_incoming(ctx, delivery.delivery_id, state)?;
+        }
+        if wants_credit {
+            self.grant_credit(ctx, handle)?;
+        }
+        Ok(reply)
+    }
+
+    /// The broker's verdict on a delivery. Settled at once, whatever receiver-settle-mode the
+    /// client attached with: azure-servicebus for Python attaches its senders with `second` and
+    /// still waits for exactly this.
+    fn settle_incoming(
+        &self,
+        ctx: &mut Context,
+        delivery_id: u32,
+        state: DeliveryState,
+    ) -> Result<(), Failure> {
+        let disposition = Disposition {
+            role: Role::Receiver,
+            first: delivery_id,
+            last: None,
+            settled: true,
+            state: Some(state),
+            batchable: false,
+        };
+        ctx.put(self.channel, &disposition)
+    }
+}
+
+impl Incoming {
+    /// Adds a frame to the delivery it belongs to.
+    fn assemble(&mut self, transfer: Transfer, payload: &Bytes, limit: usize) -> Arrived {
+        let mut partial = match self.partial.take() {
+            Some(partial) => partial,
+            None => {
+                if self.credit == 0 {
+                    let text = "a transfer without credit";
+                    return Arrived::Detach(error(LinkError::TransferLimitExceeded, text));
+                }
+                let Some(delivery_id) = transfer.delivery_id else {
+                    let text = "a first transfer without a delivery-id";
+                    return Arrived::Detach(error(AmqpError::InvalidField, text));
+                };
+                Partial {
+                    delivery_id,
+                    format: transfer.message_format.unwrap_or(0),
+                    settled: false,
+                    bytes: BytesMut::new(),
+                }
+            }
+        };
+        if transfer.aborted {
+            return Arrived::Nothing;
+        }
+        partial.settled |= transfer.settled.unwrap_or(false);
+        let size = partial.bytes.len() + payload.len();
+        if size > self.limit(limit) {
+            return Arrived::Detach(message_too_large(size, self.limit(limit)));
+        }
+        // Copied out of the read buffer, which a stored message would otherwise keep alive whole.
+        partial.bytes.extend_from_slice(payload);
+        if transfer.more {
+            self.partial = Some(partial);
+            return Arrived::Nothing;
+        }
+        Arrived::Delivery(partial)
+    }
+
+    fn limit(&self, message_limit: usize) -> usize {
+        match self.target {
+            Target::Queue(_) => message_limit,
+            // Requests wrap whole messages.
+            Target::Cbs | Target::Management(..) => 2 * message_limit,
+        }
+    }
+}
+
+fn process(
+    ctx: &mut Context,
+    target: &Target,
+    delivery: &Partial,
+) -> (DeliveryState, Option<Reply>) {
+    let bytes = Bytes::copy_from_slice(&delivery.bytes);
+    let result = match target {
+        Target::Queue(entity) => {
+            Message::parse_transfer(delivery.format, &bytes, &mut Uuid::new_v4).map(|messages| {
+                entity.with(|queue, now| {
+                    for message in messages {
+                        queue.enqueue(message, now);
+                    }
+                });
+                None
+            })
+        }
+        Target::Cbs => {
+            Request::parse(&bytes).and_then(|request| cbs::answer(ctx, &request).map(Some))
+        }
+        Target::Management(entity, sub) => Request::parse(&bytes)
+            .and_then(|request| management::answer(entity, *sub, &request).map(Some)),
+    };
+    match result {
+        Ok(reply) => (DeliveryState::Accepted(Accepted {}), reply),
+        Err(malformed) => {
+            let reason = error(AmqpError::DecodeError, malformed.to_string());
+            (DeliveryState::Rejected(Rejected { error: Some(reason) }), None)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `<entity>/$management`: operations beside the message flow (Azure doc "AMQP 1.0 in Azure Service
+//! Bus: request-response-based operations").
+
+mod answer;
+mod body;
+mod locks;
+mod messages;
+
+use serde_amqp::Value;
+
+use self::answer::{Answer, Refusal};
+use self::body::Body;
+use super::address::Address;
+use super::entity::Entity;
+use super::request::{Reply, Request};
+use crate::bus::queue::SubQueue;
+use crate::bus::wire::Malformed;
+
+/// Answers one request to the management node of `entity`, or of its dead-letter queue.
+pub(super) fn answer(
+    entity: &Entity,
+    sub: SubQueue,
+    request: &Request,
+) -> Result<Reply, Malformed> {
+    let outcome = operate(entity, sub, request);
+    let (properties, body) = match outcome {
+        Ok(answer) => answer.into_parts(),
+        Err(refusal) => refusal.into_parts(),
+    };
+    let node =
+        Address::Entity { name: entity.name.to_lowercase(), sub, management: true };
+    request.reply(node, properties, Value::Map(body))
+}
+
+fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, Refusal> {
+    let operation = request.property("operation").unwrap_or_default();
+    let body = Body::of(request);
+    match operation.strip_prefix("com.microsoft:").unwrap_or_default() {
+        "peek-message" => messages::peek(entity, sub, &body),
+        "schedule-message" => messages::schedule(entity, sub, &body),
+        "cancel-scheduled-message" => messages::cancel_scheduled(entity, &body),
+        "receive-by-sequence-number" => messages::receive_deferred(entity, sub, &body),
+        "renew-lock" => locks::renew(entity, sub, &body),
+        "update-disposition" => locks::settle(entity, sub, &body),
+        // Sessions and rules would follow here.
+        _ => Err(Refusal::not_implemented(operation)),
+    }
+}
