@@ -5,10 +5,11 @@
 
 mod pass;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use service_bus::{OutgoingMessage, Properties};
+use tokio::task::JoinSet;
 use tracing::{Instrument, error, info, warn};
 
 use crate::acknowledgement::{Acknowledgement, Outcome, Rejection};
@@ -51,6 +52,8 @@ pub struct Outbound {
     parts: OutboundParts,
     settler: Settler,
     flights: Flights<RowKey, Notice, Result<Served, Failure>>,
+    /// The flights' tasks: they end with the instance.
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 /// What a message tells the flight it joins.
@@ -92,6 +95,7 @@ impl Outbound {
             parts,
             settler,
             flights: Flights::default(),
+            tasks: Arc::default(),
         }
     }
 
@@ -152,7 +156,10 @@ impl Outbound {
         let answer = match self.flights.join(notification.row(), notice) {
             Joined::First(flight, answer) => {
                 let (parts, table) = (self.parts.clone(), Arc::clone(table));
-                tokio::spawn(pass::fly(parts, table, flight).in_current_span());
+                let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                while tasks.try_join_next().is_some() {}
+                tasks.spawn(pass::fly(parts, table, flight).in_current_span());
+                drop(tasks);
                 answer
             }
             Joined::Waiting(answer) => answer,
