@@ -1,28 +1,50 @@
 //! The client: one connection to a namespace, shared by all its clones.
 
+use std::fmt;
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::connection_string::{ConnectionString, ConnectionStringError, Endpoint};
 use crate::credential::Credential;
 use crate::error::{Error, ErrorKind};
+use crate::link::outlet::Outbound;
 use crate::message::{OutgoingMessage, ReceivedMessage};
+use crate::namespace::Namespace;
 use crate::options::ClientOptions;
 use crate::receiver::Receiver;
 use crate::settlement::{ReceiveMode, Settlement};
+use crate::wire::management::{Request, Response};
+use crate::wire::outgoing;
 
 /// A client of one Service Bus namespace.
 ///
 /// Cheap to clone; the clones share one connection. It connects on first use, and again when the
 /// connection or a link was lost, which the service does to every idle client as a matter of course.
-#[derive(Debug, Clone)]
-pub struct Client {}
+/// Calls may run concurrently: those to one entity share one link and do not wait for each other.
+///
+/// Entities are named by their path: `orders`, `topic/subscriptions/name`, or what
+/// [`dead_letter_queue`](crate::dead_letter_queue) makes of those.
+#[derive(Clone)]
+pub struct Client {
+    namespace: Arc<Namespace>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", self.namespace.endpoint())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Client {
     /// A client of the namespace at `endpoint`. Does no I/O.
     pub fn new(endpoint: Endpoint, credential: Credential, options: ClientOptions) -> Client {
-        let _ = (endpoint, credential, options);
-        Client {}
+        Client {
+            namespace: Arc::new(Namespace::new(endpoint, credential, options)),
+        }
     }
 
     /// A client from a connection string. Does no I/O; the string's `EntityPath` is ignored.
@@ -42,8 +64,9 @@ impl Client {
     /// # Errors
     /// When the broker did not confirm it within the deadline, or refused it. A retry may duplicate
     /// the message; see the crate's documentation.
-    pub async fn send(&self, entity: &str, _message: OutgoingMessage) -> Result<(), Error> {
-        Err(Error::new("send to", entity, ErrorKind::Closed))
+    pub async fn send(&self, entity: &str, message: OutgoingMessage) -> Result<(), Error> {
+        let message = Outbound::new(outgoing::message(message), outgoing::SINGLE);
+        self.namespace.send("send to", entity, message).await
     }
 
     /// Sends messages as one transfer: the broker takes all or none. Nothing is sent for no messages.
@@ -54,48 +77,66 @@ impl Client {
     pub async fn send_batch(
         &self,
         entity: &str,
-        _messages: Vec<OutgoingMessage>,
+        messages: Vec<OutgoingMessage>,
     ) -> Result<(), Error> {
-        Err(Error::new("send a batch to", entity, ErrorKind::Closed))
+        const OPERATION: &str = "send a batch to";
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let batch =
+            outgoing::batch(messages).map_err(|kind| Error::new(OPERATION, entity, kind))?;
+        let message = Outbound::new(batch, outgoing::BATCH);
+        self.namespace.send(OPERATION, entity, message).await
     }
 
     /// Schedules messages, each with its `scheduled_enqueue_time`, and returns the sequence numbers
-    /// they can be cancelled by.
+    /// they can be cancelled by. (A message with that time may also just be [sent](Self::send); that
+    /// tells no number, but shares the link of other sends.)
     ///
     /// # Errors
     /// As [`send`](Self::send); also when a message has no `scheduled_enqueue_time`.
     pub async fn schedule(
         &self,
         entity: &str,
-        _messages: Vec<OutgoingMessage>,
+        messages: Vec<OutgoingMessage>,
     ) -> Result<Vec<i64>, Error> {
-        Err(Error::new("schedule on", entity, ErrorKind::Closed))
+        const OPERATION: &str = "schedule on";
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request =
+            Request::schedule(messages).map_err(|kind| Error::new(OPERATION, entity, kind))?;
+        self.namespace
+            .manage(OPERATION, entity, request, Response::sequence_numbers)
+            .await
     }
 
     /// Removes scheduled messages that have not been enqueued yet.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorClass::NotFound) when one of them is not there any more.
-    pub async fn cancel_scheduled(&self, entity: &str, _seq: &[i64]) -> Result<(), Error> {
-        Err(Error::new(
-            "cancel scheduled messages on",
-            entity,
-            ErrorKind::Closed,
-        ))
+    pub async fn cancel_scheduled(&self, entity: &str, seq: &[i64]) -> Result<(), Error> {
+        if seq.is_empty() {
+            return Ok(());
+        }
+        let request = Request::cancel_scheduled(seq);
+        self.namespace
+            .manage("cancel scheduled messages of", entity, request, done)
+            .await
     }
 
     /// Settles a message that somebody else received, by its lock token. Not for session entities.
     ///
     /// # Errors
-    /// [`LockLost`](crate::ErrorClass::LockLost) when the lock is gone, which after a retry may mean
-    /// that the first try succeeded.
+    /// [`LockLost`](crate::ErrorClass::LockLost) when the lock is gone. After a retry within the call
+    /// that may also mean that the first try succeeded and only its answer was lost.
     pub async fn settle(
         &self,
         entity: &str,
-        _lock_token: Uuid,
-        _settlement: Settlement,
+        lock_token: Uuid,
+        settlement: Settlement,
     ) -> Result<(), Error> {
-        Err(Error::new("settle a message of", entity, ErrorKind::Closed))
+        settle(&self.namespace, entity, lock_token, settlement).await
     }
 
     /// Renews a message's lock and returns when it ends now.
@@ -105,9 +146,12 @@ impl Client {
     pub async fn renew_lock(
         &self,
         entity: &str,
-        _lock_token: Uuid,
+        lock_token: Uuid,
     ) -> Result<OffsetDateTime, Error> {
-        Err(Error::new("renew a lock on", entity, ErrorKind::Closed))
+        let request = Request::renew_lock(lock_token);
+        self.namespace
+            .manage("renew a lock of", entity, request, Response::expiration)
+            .await
     }
 
     /// Looks at up to `max` messages from a sequence number on, without locking them: also scheduled
@@ -119,43 +163,115 @@ impl Client {
     pub async fn peek(
         &self,
         entity: &str,
-        _from_sequence_number: i64,
-        _max: u32,
+        from_sequence_number: i64,
+        max: u32,
     ) -> Result<Vec<ReceivedMessage>, Error> {
-        Err(Error::new("peek at", entity, ErrorKind::Closed))
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let request = Request::peek(from_sequence_number, max);
+        self.namespace
+            .manage("peek at", entity, request, Response::peeked)
+            .await
     }
 
-    /// Fetches deferred messages by their sequence numbers.
+    /// Fetches deferred messages by their sequence numbers. In receive-and-delete mode they are gone
+    /// from the entity even if the answer gets lost.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorClass::NotFound) when one of them is not there or not deferred.
     pub async fn receive_deferred(
         &self,
         entity: &str,
-        _seq: &[i64],
-        _mode: ReceiveMode,
+        seq: &[i64],
+        mode: ReceiveMode,
     ) -> Result<Vec<ReceivedMessage>, Error> {
-        Err(Error::new(
-            "receive deferred messages of",
-            entity,
-            ErrorKind::Closed,
-        ))
+        if seq.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = Request::receive_deferred(seq, mode);
+        self.namespace
+            .manage(
+                "receive deferred messages of",
+                entity,
+                request,
+                Response::messages,
+            )
+            .await
     }
 
-    /// Opens a receiver. Up to `credit` messages are fetched ahead of
-    /// [`Receiver::receive`]; in peek-lock mode their locks run from then on.
+    /// Opens a receiver; see [`Receiver`]. At most `credit` messages (at least one) are on their way
+    /// to it at a time.
     ///
     /// # Errors
     /// When the link cannot be attached within the deadline.
     pub async fn receiver(
         &self,
         entity: &str,
-        _mode: ReceiveMode,
-        _credit: u32,
+        mode: ReceiveMode,
+        credit: u32,
     ) -> Result<Receiver, Error> {
-        Err(Error::new("receive from", entity, ErrorKind::Closed))
+        Receiver::open(self.namespace.clone(), entity.to_owned(), mode, credit).await
     }
 
-    /// Closes the connection, for all clones. Later calls fail.
-    pub async fn close(&self) {}
+    /// Closes the connection, for all clones. Later calls fail, and so do those under way.
+    pub async fn close(&self) {
+        self.namespace.close().await;
+    }
+}
+
+/// Settles by lock token over the entity's management node.
+pub(crate) async fn settle(
+    namespace: &Arc<Namespace>,
+    entity: &str,
+    lock_token: Uuid,
+    settlement: Settlement,
+) -> Result<(), Error> {
+    let request = Request::update_disposition(lock_token, settlement);
+    namespace
+        .manage("settle a message of", entity, request, done)
+        .await
+}
+
+fn done(response: Response) -> Result<(), ErrorKind> {
+    response.success().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_credential() {
+        let text = "Endpoint=sb://h;SharedAccessKeyName=k;SharedAccessKey=hush";
+        let client = Client::from_connection_string(text, ClientOptions::default()).unwrap();
+        let shown = format!("{client:?}");
+        assert!(shown.contains("5671") && !shown.contains("hush"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn calls_for_nothing_do_no_io() {
+        let text = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=s;UseDevelopmentEmulator=true";
+        let client = Client::from_connection_string(text, ClientOptions::default()).unwrap();
+        client.send_batch("q", vec![]).await.unwrap();
+        assert_eq!(client.schedule("q", vec![]).await.unwrap(), []);
+        client.cancel_scheduled("q", &[]).await.unwrap();
+        assert_eq!(client.peek("q", 0, 0).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn after_close_every_call_fails_at_once() {
+        let text = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=s;UseDevelopmentEmulator=true";
+        let client = Client::from_connection_string(text, ClientOptions::default()).unwrap();
+        client.close().await;
+        // Spawned, to hold the calls' futures to being Send.
+        let sent = tokio::spawn({
+            let client = client.clone();
+            async move { client.send("q", OutgoingMessage::new("x")).await }
+        });
+        let error = sent.await.unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Closed), "{error}");
+        let receiver = client.receiver("q", ReceiveMode::PeekLock, 1).await;
+        assert!(receiver.is_err());
+    }
 }

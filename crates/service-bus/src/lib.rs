@@ -28,16 +28,23 @@
 //!
 //! The crate knows nothing of what the messages mean, and shows nothing of the AMQP library beneath.
 
+mod authorization;
 mod client;
+mod connection;
 mod connection_string;
 mod credential;
 mod entity;
 mod error;
+mod link;
 mod message;
+mod namespace;
 mod options;
 mod receiver;
+mod retry;
 mod sas;
 mod settlement;
+mod sync;
+mod transport;
 mod value;
 mod wire;
 

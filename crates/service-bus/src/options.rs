@@ -9,6 +9,8 @@ pub struct ClientOptions {
     pub operation_timeout: Duration,
     /// The deadline of each attempt to connect or to attach a link. Default 10 s.
     pub connect_timeout: Duration,
+    /// The deadline of each try: a link that has not answered by then is given up. Default 12 s.
+    pub try_timeout: Duration,
     /// How many times a call is tried again after a failure that may pass. Default 4.
     pub retries: u32,
     /// The wait before the first retry; doubled for each further one. Default 100 ms.
@@ -28,6 +30,7 @@ impl Default for ClientOptions {
         Self {
             operation_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
+            try_timeout: Duration::from_secs(12),
             retries: 4,
             retry_base: Duration::from_millis(100),
             retry_cap: Duration::from_secs(5),

@@ -1,29 +1,92 @@
 //! A receiver: a link that messages arrive on and are settled on.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client;
+use crate::error::{Error, ErrorKind};
+use crate::link::inlet::Inlet;
 use crate::message::ReceivedMessage;
-use crate::settlement::Settlement;
+use crate::namespace::{Namespace, Tries};
+use crate::settlement::{ReceiveMode, Settlement};
+
+const RECEIVE: &str = "receive from";
+/// Longer waits are cut to this: it is for ever, and yet a time that can be reckoned with.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
 
 /// Receives messages from one entity and settles them.
-#[derive(Debug)]
-pub struct Receiver {}
+///
+/// It fetches no further ahead than it was asked to: a call of [`receive`](Self::receive) lets the
+/// broker send as many messages as it may return. Some of them may arrive after it returned; in
+/// peek-lock mode their locks run while they wait for the next call. For throughput, ask for many.
+///
+/// Close it when done: messages that are still waiting in a dropped receiver stay locked until their
+/// locks expire.
+pub struct Receiver {
+    namespace: Arc<Namespace>,
+    entity: String,
+    mode: ReceiveMode,
+    credit: u32,
+    link: Option<Inlet>,
+    /// Arrived, and not handed out yet.
+    ready: VecDeque<ReceivedMessage>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("entity", &self.entity)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Receiver {
+    pub(crate) async fn open(
+        namespace: Arc<Namespace>,
+        entity: String,
+        mode: ReceiveMode,
+        credit: u32,
+    ) -> Result<Self, Error> {
+        let patience = namespace.options().operation_timeout;
+        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience);
+        let link = loop {
+            if let Some(link) = tries.attempt(namespace.inlet(&entity, mode)).await? {
+                break link;
+            }
+        };
+        Ok(Self {
+            namespace,
+            entity,
+            mode,
+            credit: credit.max(1),
+            link: Some(link),
+            ready: VecDeque::new(),
+        })
+    }
+
     /// Up to `max` messages: returns as soon as there is at least one, or with none after `wait`.
     ///
     /// Cancel-safe: when the future is dropped, no message is lost; the next call returns it. A link
-    /// that died is attached again.
+    /// that died is attached again. `wait` must leave the broker time to answer.
     ///
     /// # Errors
-    /// When the link is lost and cannot be attached again within the operation's deadline.
+    /// When the link was lost and cannot be attached again, though tried for the operation's deadline
+    /// beyond `wait`.
     pub async fn receive(
         &mut self,
-        _max: usize,
-        _wait: Duration,
+        max: usize,
+        wait: Duration,
     ) -> Result<Vec<ReceivedMessage>, Error> {
-        Ok(Vec::new())
+        if self.ready.is_empty() && max > 0 {
+            self.fill(max, wait).await?;
+        }
+        // No await from here on: what leaves the queue reaches the caller.
+        let count = self.ready.len().min(max);
+        Ok(self.ready.drain(..count).collect())
     }
 
     /// Settles a message received in peek-lock mode, on the link it came on; over the management
@@ -33,17 +96,107 @@ impl Receiver {
     /// [`LockLost`](crate::ErrorClass::LockLost) when the lock is gone.
     pub async fn settle(
         &self,
-        _message: &ReceivedMessage,
-        _settlement: Settlement,
+        message: &ReceivedMessage,
+        settlement: Settlement,
     ) -> Result<(), Error> {
-        Ok(())
+        const OPERATION: &str = "settle a message of";
+        let failed = |kind| Error::new(OPERATION, self.entity.as_str(), kind);
+        let Some(lock_token) = message.lock_token else {
+            let reason = "a message that is not locked cannot be settled";
+            return Err(failed(ErrorKind::Invalid(reason.into())));
+        };
+        if let Some(link) = &self.link {
+            let patience = self.namespace.options().try_timeout;
+            let settled = link.settle(lock_token, settlement.clone(), patience).await;
+            if let Some(outcome) = settled {
+                return outcome.map_err(failed);
+            }
+        }
+        client::settle(&self.namespace, &self.entity, lock_token, settlement).await
     }
 
-    /// Stops receiving and gives the messages not yet handed out back to the entity.
+    /// Stops receiving and gives the messages not handed out back to the entity.
     ///
     /// # Errors
     /// When the broker does not answer in time; the link is gone all the same.
-    pub async fn close(self) -> Result<(), Error> {
+    pub async fn close(mut self) -> Result<(), Error> {
+        let Some(mut link) = self.link.take() else {
+            return Ok(());
+        };
+        let patience = self.namespace.options().try_timeout;
+        let ready = &mut self.ready;
+        let drained = link
+            .drain(patience, |message| ready.push_back(message))
+            .await;
+        for message in self.ready.drain(..) {
+            match message.lock_token {
+                Some(lock_token) => link.release(lock_token).await,
+                // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
+                None => tracing::warn!(
+                    entity = self.entity,
+                    message.sequence_number,
+                    "a message that was received and deleted was never handed out"
+                ),
+            }
+        }
+        let closed = link.close(patience).await;
+        drained
+            .and(closed)
+            .map_err(|kind| Error::new("close the receiver of", self.entity.as_str(), kind))
+    }
+
+    /// Waits for messages, over as many links as it takes.
+    async fn fill(&mut self, max: usize, wait: Duration) -> Result<(), Error> {
+        let wait = wait.min(LONGEST_WAIT);
+        let until = Instant::now() + wait;
+        let (namespace, entity) = (self.namespace.clone(), self.entity.clone());
+        let patience = wait + namespace.options().operation_timeout;
+        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience);
+        loop {
+            let filling = async {
+                let failure = match self.fill_once(max, until).await {
+                    Ok(()) => return Ok(()),
+                    Err(failure) => failure,
+                };
+                self.link = None;
+                if self.ready.is_empty() {
+                    return Err(failure);
+                }
+                // If it stays, the failure will show again when these are dealt with.
+                Ok(())
+            };
+            if let Some(()) = tries.attempt(filling).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn fill_once(&mut self, max: usize, until: Instant) -> Result<(), ErrorKind> {
+        let link = match &mut self.link {
+            Some(link) => link,
+            None => {
+                let attached = self.namespace.inlet(&self.entity, self.mode).await?;
+                self.link.insert(attached)
+            }
+        };
+        let wanted = u32::try_from(max).unwrap_or(u32::MAX).min(self.credit);
+        link.grant(wanted).await?;
+        if let Ok(message) = timeout_at(until, link.next()).await {
+            self.ready.push_back(message?);
+        }
+        while self.ready.len() < max
+            && let Some(message) = link.next_now()
+        {
+            self.ready.push_back(message?);
+        }
+        if self.mode == ReceiveMode::ReceiveAndDelete {
+            // Whatever the broker may still send is deleted there as it is sent: take the credit
+            // back, so that it reaches the caller instead of waiting here for a call that may not come.
+            let patience = self.namespace.options().try_timeout;
+            let ready = &mut self.ready;
+            link.drain(patience, |message| ready.push_back(message))
+                .await?;
+        }
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use fe2o3_amqp::connection::{ConnectionStopReason, OpenError};
+use fe2o3_amqp::connection::{ConnectionStopReason, Error as ConnectionError, OpenError};
 use fe2o3_amqp::link::{
     DetachError, LinkStateError, ReceiverAttachError, RecvError, SendError, SenderAttachError,
     SessionStopReason,
@@ -61,6 +61,13 @@ pub(crate) fn of_settlement(state: Option<DeliveryState>) -> Result<(), ErrorKin
 pub(crate) fn of_open(error: OpenError) -> ErrorKind {
     match error {
         OpenError::RemoteClosedWithError(error) => refused(error),
+        error => lost(error),
+    }
+}
+
+pub(crate) fn of_connection(error: ConnectionError) -> ErrorKind {
+    match error {
+        ConnectionError::RemoteClosedWithError(error) => refused(error),
         error => lost(error),
     }
 }
@@ -145,7 +152,7 @@ fn of_connection_stop(reason: ConnectionStopReason) -> ErrorKind {
 mod tests {
     use super::*;
     use crate::error::ErrorClass;
-    use fe2o3_amqp_types::definitions::{ConnectionError, LinkError};
+    use fe2o3_amqp_types::definitions::{ConnectionError as Forced, LinkError};
     use fe2o3_amqp_types::messaging::Rejected;
 
     fn error(condition: impl Into<ErrorCondition>) -> AmqpError {
@@ -158,7 +165,7 @@ mod tests {
             LinkStateError::RemoteDetachedWithError(error(LinkError::DetachForced)),
         ));
         let closed = of_begin(BeginError::ConnectionStopped(
-            ConnectionStopReason::RemoteClosedWithError(error(ConnectionError::ConnectionForced)),
+            ConnectionStopReason::RemoteClosedWithError(error(Forced::ConnectionForced)),
         ));
         for (kind, condition) in [
             (detached, "amqp:link:detach-forced"),

@@ -1,0 +1,234 @@
+//! A link to receive on, and to settle on what it received.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fe2o3_amqp::Receiver;
+use fe2o3_amqp::link::delivery::DeliveryInfo;
+use fe2o3_amqp::link::receiver::CreditMode;
+use fe2o3_amqp::link::{IllegalLinkStateError, RecvError};
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
+use fe2o3_amqp_types::messaging::Body;
+use futures_util::FutureExt;
+use serde_amqp::Value as Amqp;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::witness::Follow;
+use crate::connection::Connection;
+use crate::error::ErrorKind;
+use crate::message::ReceivedMessage;
+use crate::settlement::{ReceiveMode, Settlement};
+use crate::sync::lock;
+use crate::wire::{failure, incoming, settlement};
+
+/// Unsettled deliveries are looked through for expired locks once there are this many, and again
+/// whenever their number has doubled.
+const CROWDED: usize = 1024;
+
+/// A receiving link in a session of its own.
+pub(crate) struct Inlet {
+    receiver: Receiver,
+    session: SessionHandle<()>,
+    connection: Arc<Connection>,
+    follow: Follow,
+    mode: ReceiveMode,
+    /// Deliveries taken from the link so far.
+    received: u64,
+    unsettled: Mutex<Unsettled>,
+}
+
+#[derive(Default)]
+struct Unsettled {
+    deliveries: HashMap<Uuid, (DeliveryInfo, Option<OffsetDateTime>)>,
+    crowded: usize,
+}
+
+impl Inlet {
+    /// Attaches the link, without credit.
+    pub(crate) async fn attach(
+        connection: Arc<Connection>,
+        address: &str,
+        mode: ReceiveMode,
+    ) -> Result<Self, ErrorKind> {
+        let mut session = connection.begin_session().await?;
+        let name = format!("{address}-{}", Uuid::new_v4());
+        let follow = connection.witness().follow(name.clone());
+        let (sender_mode, receiver_mode) = match mode {
+            ReceiveMode::PeekLock => (SenderSettleMode::Unsettled, ReceiverSettleMode::Second),
+            ReceiveMode::ReceiveAndDelete => (SenderSettleMode::Settled, ReceiverSettleMode::First),
+        };
+        let receiver = Receiver::builder()
+            .name(name)
+            .source(address)
+            .sender_settle_mode(sender_mode)
+            .receiver_settle_mode(receiver_mode)
+            .credit_mode(CreditMode::Manual)
+            .attach(&mut session)
+            .await
+            .map_err(failure::of_receiver_attach)?;
+        Ok(Self {
+            receiver,
+            session,
+            connection,
+            follow,
+            mode,
+            received: 0,
+            unsettled: Mutex::default(),
+        })
+    }
+
+    /// Lets the broker send until `credit` messages are on their way. Never takes credit back.
+    pub(crate) async fn grant(&mut self, credit: u32) -> Result<(), ErrorKind> {
+        if self.receiver.credit() < credit {
+            self.receiver.set_credit(credit).await.map_err(of_state)?;
+        }
+        Ok(())
+    }
+
+    /// The next message. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<ReceivedMessage, ErrorKind> {
+        loop {
+            match self.receiver.recv::<Body<Amqp>>().await {
+                Ok(delivery) => {
+                    self.received += 1;
+                    let (info, message) = delivery.into_parts();
+                    let lock_token = match self.mode {
+                        ReceiveMode::PeekLock => incoming::lock_token(info.delivery_tag()),
+                        ReceiveMode::ReceiveAndDelete => None,
+                    };
+                    let message = incoming::received(message, lock_token);
+                    if let Some(token) = lock_token {
+                        self.remember(token, info, message.locked_until);
+                    }
+                    return Ok(message);
+                }
+                Err(RecvError::MessageDecode(error)) => {
+                    // Its lock will expire, and the broker dead-letters it when that was too often.
+                    self.received += 1;
+                    tracing::warn!(error = %error.source, "a message cannot be read; left to its lock");
+                }
+                Err(error) => return Err(failure::of_receive(error)),
+            }
+        }
+    }
+
+    /// The next message, if it has arrived.
+    pub(crate) fn next_now(&mut self) -> Option<Result<ReceivedMessage, ErrorKind>> {
+        self.next().now_or_never()
+    }
+
+    /// Takes back the credit and hands over each message that came before the broker knew.
+    pub(crate) async fn drain(
+        &mut self,
+        patience: Duration,
+        mut take: impl FnMut(ReceivedMessage),
+    ) -> Result<(), ErrorKind> {
+        if self.receiver.credit() == 0 {
+            return Ok(());
+        }
+        let mut drained = self.follow.drained();
+        self.receiver.drain().await.map_err(of_state)?;
+        let draining = async {
+            let delivered = loop {
+                tokio::select! {
+                    biased;
+                    message = self.next() => take(message?),
+                    delivered = &mut drained => break delivered.unwrap_or(0),
+                }
+            };
+            // The witness hears of the last deliveries before the library hands them out.
+            while self.received < delivered {
+                take(self.next().await?);
+            }
+            Ok(())
+        };
+        timeout(patience, draining)
+            .await
+            .unwrap_or(Err(ErrorKind::TimedOut(patience)))
+    }
+
+    /// Settles a delivery of this link and waits for the broker's word. `None` if this link does
+    /// not know the lock token, or cannot tell what became of it: the management node will.
+    pub(crate) async fn settle(
+        &self,
+        lock_token: Uuid,
+        settlement: Settlement,
+        patience: Duration,
+    ) -> Option<Result<(), ErrorKind>> {
+        let (info, _) = lock(&self.unsettled).deliveries.remove(&lock_token)?;
+        let answer = Answer {
+            follow: &self.follow,
+            lock_token,
+        };
+        let settled = self.follow.settlement(lock_token);
+        let state = settlement::delivery_state(settlement);
+        self.receiver.dispose(info, state).await.ok()?;
+        let lost = async {
+            self.connection.life().over().await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            settled = timeout(patience, settled) => settled.ok()?.ok()?,
+            () = lost => return None,
+        };
+        drop(answer);
+        match &outcome {
+            // The link has forgotten the delivery, as after a reconnect; .NET asks the node then.
+            Err(ErrorKind::Refused { condition, .. }) if condition == "amqp:not-found" => None,
+            _ => Some(outcome),
+        }
+    }
+
+    /// Gives a delivery of this link back without waiting for the broker's word.
+    pub(crate) async fn release(&self, lock_token: Uuid) {
+        let known = lock(&self.unsettled).deliveries.remove(&lock_token);
+        if let Some((info, _)) = known {
+            // If the link is gone, the lock expires instead.
+            let _ = self.receiver.release(info).await;
+        }
+    }
+
+    /// Detaches the link and ends its session.
+    pub(crate) async fn close(mut self, patience: Duration) -> Result<(), ErrorKind> {
+        let closing = async {
+            self.receiver.close().await.map_err(failure::of_detach)?;
+            self.session.end().await.map_err(failure::lost)
+        };
+        timeout(patience, closing)
+            .await
+            .unwrap_or(Err(ErrorKind::TimedOut(patience)))
+    }
+
+    fn remember(&self, token: Uuid, info: DeliveryInfo, locked_until: Option<OffsetDateTime>) {
+        let mut unsettled = lock(&self.unsettled);
+        unsettled.deliveries.insert(token, (info, locked_until));
+        // Messages that are never settled would pile up here for as long as the link lives.
+        if unsettled.deliveries.len() >= unsettled.crowded.max(CROWDED) {
+            let now = OffsetDateTime::now_utc();
+            unsettled
+                .deliveries
+                .retain(|_, (_, until)| until.is_none_or(|until| until > now));
+            unsettled.crowded = unsettled.deliveries.len() * 2;
+        }
+    }
+}
+
+/// Stops waiting for an answer when dropped.
+struct Answer<'a> {
+    follow: &'a Follow,
+    lock_token: Uuid,
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        self.follow.forget(self.lock_token);
+    }
+}
+
+fn of_state(error: IllegalLinkStateError) -> ErrorKind {
+    failure::lost(error)
+}

@@ -1,0 +1,311 @@
+//! A namespace: its connection and links, made on demand, and the tries of every call.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::authorization::Authority;
+use crate::connection::Connection;
+use crate::connection_string::Endpoint;
+use crate::credential::Credential;
+use crate::entity::management_node;
+use crate::error::{Error, ErrorKind};
+use crate::link::inlet::Inlet;
+use crate::link::outlet::{Outbound, Outlet};
+use crate::link::requester::Requester;
+use crate::options::ClientOptions;
+use crate::retry::{Next, Retries};
+use crate::settlement::ReceiveMode;
+use crate::sync::{Life, Live, Slot, lock};
+use crate::wire::management::{Request, Response};
+
+/// What all clones of a client share.
+pub(crate) struct Namespace {
+    endpoint: Endpoint,
+    authority: Authority,
+    options: ClientOptions,
+    connection: Slot<Connection>,
+    outlets: Slots<OnConnection<Outlet>>,
+    managers: Slots<OnConnection<Requester>>,
+    closed: AtomicBool,
+}
+
+/// A link and the connection it is on.
+struct OnConnection<T> {
+    link: T,
+    connection: Arc<Connection>,
+}
+
+impl<T: Live> Live for OnConnection<T> {
+    fn is_live(&self) -> bool {
+        self.link.is_live() && self.connection.is_live()
+    }
+}
+
+/// A slot for each entity.
+type Slots<T> = Mutex<HashMap<String, Arc<Slot<T>>>>;
+
+impl Namespace {
+    pub(crate) fn new(endpoint: Endpoint, credential: Credential, options: ClientOptions) -> Self {
+        let authority = Authority {
+            host: endpoint.host.clone(),
+            credential,
+            options: options.clone(),
+        };
+        Self {
+            endpoint,
+            authority,
+            options,
+            connection: Slot::default(),
+            outlets: Mutex::default(),
+            managers: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
+    /// Sends a message and waits for the broker's answer.
+    pub(crate) async fn send(
+        &self,
+        operation: &'static str,
+        entity: &str,
+        message: Outbound,
+    ) -> Result<(), Error> {
+        let mut tries = Tries::new(self, operation, entity, self.options.operation_timeout);
+        loop {
+            if let Some(()) = tries.attempt(self.send_once(entity, &message)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_once(&self, entity: &str, message: &Outbound) -> Result<(), ErrorKind> {
+        let outlet = self.outlet(entity).await?;
+        let sending = outlet.link.send(message);
+        self.within_a_try(&outlet.connection, outlet.link.life(), sending)
+            .await
+    }
+
+    /// Sends a request to the entity's management node; `read` makes sense of the answer.
+    pub(crate) async fn manage<T>(
+        &self,
+        operation: &'static str,
+        entity: &str,
+        request: Request,
+        read: fn(Response) -> Result<T, ErrorKind>,
+    ) -> Result<T, Error> {
+        let mut tries = Tries::new(self, operation, entity, self.options.operation_timeout);
+        loop {
+            let calling = async { read(self.manage_once(entity, request.clone()).await?) };
+            if let Some(answer) = tries.attempt(calling).await? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn manage_once(&self, entity: &str, request: Request) -> Result<Response, ErrorKind> {
+        let manager = self.manager(entity).await?;
+        let calling = manager
+            .link
+            .call(request.into_message(self.options.try_timeout));
+        self.within_a_try(&manager.connection, manager.link.life(), calling)
+            .await
+    }
+
+    /// Attaches a receiving link, by one try.
+    pub(crate) async fn inlet(&self, entity: &str, mode: ReceiveMode) -> Result<Inlet, ErrorKind> {
+        let connection = self.authorized(entity).await?;
+        let patience = self.options.connect_timeout;
+        let attaching = Inlet::attach(connection.clone(), entity, mode);
+        attach_within(patience, &connection, attaching).await
+    }
+
+    /// Closes the connection, and the namespace for good.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        let connection = self.connection.take();
+        lock(&self.outlets).clear();
+        lock(&self.managers).clear();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+
+    /// Bounds a use of a link by the time of a try. A link that has not answered by then is given
+    /// up, and so is its connection if the broker said nothing at all meanwhile: it may be half-open.
+    async fn within_a_try<T>(
+        &self,
+        connection: &Connection,
+        link: &Life,
+        work: impl Future<Output = Result<T, ErrorKind>>,
+    ) -> Result<T, ErrorKind> {
+        let patience = self.options.try_timeout;
+        let heard = connection.witness().heard();
+        match timeout(patience, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                link.end(ErrorKind::TimedOut(patience));
+                if connection.witness().heard() == heard {
+                    connection.cut();
+                }
+                Err(ErrorKind::TimedOut(patience))
+            }
+        }
+    }
+
+    async fn outlet(&self, entity: &str) -> Result<Arc<OnConnection<Outlet>>, ErrorKind> {
+        let connection = self.authorized(entity).await?;
+        let patience = self.options.connect_timeout;
+        slot(&self.outlets, entity)
+            .get(|| {
+                let entity = entity.to_owned();
+                async move {
+                    let attaching = Outlet::attach(&connection, &entity);
+                    let link = attach_within(patience, &connection, attaching).await?;
+                    Ok(OnConnection { link, connection })
+                }
+            })
+            .await
+    }
+
+    async fn manager(&self, entity: &str) -> Result<Arc<OnConnection<Requester>>, ErrorKind> {
+        let connection = self.authorized(entity).await?;
+        let patience = self.options.connect_timeout;
+        slot(&self.managers, entity)
+            .get(|| {
+                let node = management_node(entity);
+                async move {
+                    let attaching = Requester::attach(&connection, &node);
+                    let link = attach_within(patience, &connection, attaching).await?;
+                    Ok(OnConnection { link, connection })
+                }
+            })
+            .await
+    }
+
+    /// The connection, authorized for the entity.
+    async fn authorized(&self, entity: &str) -> Result<Arc<Connection>, ErrorKind> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(ErrorKind::Closed);
+        }
+        let connection = self
+            .connection
+            .get(|| {
+                let (endpoint, patience) = (self.endpoint.clone(), self.options.connect_timeout);
+                async move { Connection::open(&endpoint, patience).await }
+            })
+            .await?;
+        self.authority.authorize(&connection, entity).await?;
+        Ok(connection)
+    }
+
+    fn forget_authorization(&self, entity: &str) {
+        let connection = self.connection.peek();
+        let authorization = connection.and_then(|it| it.authorization(entity).peek());
+        if let Some(authorization) = authorization {
+            authorization.forget();
+        }
+    }
+}
+
+/// The tries of one call.
+pub(crate) struct Tries<'a> {
+    namespace: &'a Namespace,
+    operation: &'static str,
+    entity: &'a str,
+    patience: Duration,
+    deadline: Instant,
+    retries: Retries,
+}
+
+impl<'a> Tries<'a> {
+    /// The tries of a call that has `patience` for all of them.
+    pub(crate) fn new(
+        namespace: &'a Namespace,
+        operation: &'static str,
+        entity: &'a str,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            namespace,
+            operation,
+            entity,
+            patience,
+            deadline: Instant::now() + patience,
+            retries: Retries::new(&namespace.options),
+        }
+    }
+
+    /// Makes one try. `None` means that it failed and that it is time for the next; the error, that
+    /// further tries make no sense or have no time left.
+    pub(crate) async fn attempt<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, ErrorKind>>,
+    ) -> Result<Option<T>, Error> {
+        match timeout_at(self.deadline, work).await {
+            Ok(Ok(done)) => Ok(Some(done)),
+            Ok(Err(failure)) => self.wait_after(failure).await.map(|()| None),
+            Err(_) => Err(self.give_up(ErrorKind::TimedOut(self.patience))),
+        }
+    }
+
+    async fn wait_after(&mut self, failure: ErrorKind) -> Result<(), Error> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let next = self.retries.after(&failure, left, &mut rand::rng());
+        match next {
+            Next::GiveUp => return Err(self.give_up(failure)),
+            Next::Reauthorize => self.namespace.forget_authorization(self.entity),
+            Next::After(wait) => {
+                tracing::debug!(
+                    operation = self.operation,
+                    entity = self.entity,
+                    error = %failure,
+                    wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                    "trying again"
+                );
+                sleep(wait).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, failure: ErrorKind) -> Error {
+        Error::new(self.operation, self.entity, failure)
+    }
+}
+
+fn slot<T>(slots: &Slots<T>, entity: &str) -> Arc<Slot<T>> {
+    let mut slots = lock(slots);
+    match slots.get(entity) {
+        Some(slot) => slot.clone(),
+        None => slots.entry(entity.to_owned()).or_default().clone(),
+    }
+}
+
+/// Bounds an attach. A broker that answers nothing to it is no longer there.
+async fn attach_within<T>(
+    patience: Duration,
+    connection: &Connection,
+    attaching: impl Future<Output = Result<T, ErrorKind>>,
+) -> Result<T, ErrorKind> {
+    let heard = connection.witness().heard();
+    match timeout(patience, attaching).await {
+        Ok(attached) => attached,
+        Err(_) => {
+            if connection.witness().heard() == heard {
+                connection.cut();
+            }
+            Err(ErrorKind::TimedOut(patience))
+        }
+    }
+}
