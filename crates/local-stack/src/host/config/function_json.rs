@@ -1,0 +1,375 @@
+//! `function.json`: the bindings of one function, with the traps that keep the host from indexing it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::json::{flag, member, text};
+use super::retry::RetryPolicy;
+use super::{AppError, Settings, read_json};
+
+/// One function.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FunctionConfig {
+    /// Folder name; the path of its invocations.
+    pub(crate) name: String,
+    /// The trigger's binding name, the key in `Data`.
+    pub(crate) binding: String,
+    pub(crate) trigger: TriggerConfig,
+    pub(crate) outputs: Vec<OutputBinding>,
+    pub(crate) retry: Option<RetryPolicy>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TriggerConfig {
+    ServiceBus(ServiceBusTriggerConfig),
+    Timer(TimerConfig),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServiceBusTriggerConfig {
+    /// Queue, or `topic/Subscriptions/subscription`.
+    pub(crate) entity: String,
+    pub(crate) connection: String,
+    pub(crate) body: BodyType,
+    pub(crate) auto_complete: bool,
+}
+
+/// How the host binds a message's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyType {
+    String,
+    Binary,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TimerConfig {
+    pub(crate) schedule: String,
+    pub(crate) run_on_startup: bool,
+    pub(crate) use_monitor: bool,
+}
+
+/// A Service Bus output.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OutputBinding {
+    pub(crate) name: String,
+    pub(crate) entity: String,
+    pub(crate) connection: String,
+}
+
+impl FunctionConfig {
+    /// Reads the function in `folder`; `None` when it is disabled.
+    pub(crate) fn load(folder: &Path, settings: &Settings) -> Result<Option<Self>, AppError> {
+        let name = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        let name = name.unwrap_or_default();
+        let json = read_json(&folder.join("function.json"))?;
+        Self::parse(&name, &json, settings).map_err(|reason| AppError::Function {
+            function: name,
+            reason,
+        })
+    }
+
+    fn parse(name: &str, json: &Value, settings: &Settings) -> Result<Option<Self>, String> {
+        if !is_function_name(name) {
+            return Err(format!(
+                "the folder name {name:?} is no function name (a letter, then up to 127 letters, digits, - or _)"
+            ));
+        }
+        let disabled = settings.get(&format!("AzureWebJobs.{name}.Disabled"));
+        if flag(json, "disabled")?.unwrap_or(false)
+            || disabled.is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+        {
+            return Ok(None);
+        }
+        let bindings = member(json, "bindings").and_then(Value::as_array);
+        let bindings = bindings.ok_or("has no list `bindings`")?;
+        let mut trigger = None;
+        let mut outputs = Vec::new();
+        for json in bindings {
+            let binding = Binding {
+                name: text(json, "name")?.unwrap_or_default(),
+                json,
+                settings,
+            };
+            binding.check_name()?;
+            let kind = text(json, "type")?.unwrap_or_default();
+            let direction = text(json, "direction")?.unwrap_or_else(|| "in".to_owned());
+            let parsed = match (kind.to_ascii_lowercase().as_str(), direction.as_str()) {
+                ("servicebustrigger", "in") => TriggerConfig::ServiceBus(binding.service_bus()?),
+                ("timertrigger", "in") => TriggerConfig::Timer(binding.timer()?),
+                ("servicebus", "out") => {
+                    outputs.push(binding.output()?);
+                    continue;
+                }
+                ("servicebustrigger" | "timertrigger" | "servicebus", _) => {
+                    return Err(
+                        binding.error("direction", &format!("cannot be {direction:?} for {kind}"))
+                    );
+                }
+                _ => {
+                    return Err(binding.error(
+                        "type",
+                        &format!("{kind:?} is not known here (serviceBusTrigger, timerTrigger, serviceBus)"),
+                    ));
+                }
+            };
+            if trigger.replace((binding.name, parsed)).is_some() {
+                return Err("has more than one trigger".to_owned());
+            }
+        }
+        let (binding, trigger) = trigger.ok_or("has no trigger")?;
+        Ok(Some(Self {
+            name: name.to_owned(),
+            binding,
+            trigger,
+            outputs,
+            retry: RetryPolicy::parse(json)?,
+        }))
+    }
+}
+
+/// `^[a-z][a-z0-9_\-]{0,127}$`, ignoring case.
+fn is_function_name(name: &str) -> bool {
+    let letter = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    letter && name.len() <= 128 && name.chars().all(rest)
+}
+
+struct Binding<'a> {
+    name: String,
+    json: &'a Value,
+    settings: &'a Settings,
+}
+
+impl Binding<'_> {
+    /// `^([a-zA-Z][a-zA-Z0-9]{0,127}|\$return)$`: the trap is the underscore.
+    fn check_name(&self) -> Result<(), String> {
+        let name = &self.name;
+        let letter = name.starts_with(|first: char| first.is_ascii_alphabetic());
+        let plain = name.len() <= 128 && name.chars().all(|c| c.is_ascii_alphanumeric());
+        if (letter && plain) || name == "$return" {
+            return Ok(());
+        }
+        Err(format!(
+            "the binding name {name:?} is not allowed: a letter, then up to 127 letters or digits (no underscore), or $return"
+        ))
+    }
+
+    fn error(&self, key: &str, reason: &str) -> String {
+        format!("binding {:?}: {key}: {reason}", self.name)
+    }
+
+    fn text(&self, key: &str) -> Result<Option<String>, String> {
+        text(self.json, key).map_err(|reason| self.error(key, &reason))
+    }
+
+    fn flag(&self, key: &str) -> Result<Option<bool>, String> {
+        flag(self.json, key).map_err(|reason| self.error(key, &reason))
+    }
+
+    fn resolved(&self, key: &str) -> Result<Option<String>, String> {
+        let value = self.text(key)?.filter(|text| !text.is_empty());
+        let resolved = value.map(|text| self.settings.resolve(&text)).transpose();
+        resolved.map_err(|reason| self.error(key, &reason))
+    }
+
+    fn service_bus(&self) -> Result<ServiceBusTriggerConfig, String> {
+        if self.flag("isSessionsEnabled")?.unwrap_or(false) {
+            return Err(self.error(
+                "isSessionsEnabled",
+                "sessions are not modelled by the stand-in",
+            ));
+        }
+        let cardinality = self
+            .text("cardinality")?
+            .unwrap_or_else(|| "one".to_owned());
+        if !cardinality.eq_ignore_ascii_case("one") {
+            return Err(self.error(
+                "cardinality",
+                &format!("{cardinality:?} is not modelled by the stand-in, only \"one\""),
+            ));
+        }
+        let data_type = self
+            .text("dataType")?
+            .unwrap_or_else(|| "string".to_owned());
+        let body = match data_type.to_ascii_lowercase().as_str() {
+            "string" => BodyType::String,
+            "binary" => BodyType::Binary,
+            _ => return Err(self.error("dataType", "must be \"string\" or \"binary\"")),
+        };
+        let queue = self.resolved("queueName")?;
+        let topic = self.resolved("topicName")?;
+        let subscription = self.resolved("subscriptionName")?;
+        let entity = match (queue, topic, subscription) {
+            (Some(queue), None, None) => queue,
+            (None, Some(topic), Some(subscription)) => {
+                format!("{topic}/Subscriptions/{subscription}")
+            }
+            _ => {
+                let reason = "either it or topicName and subscriptionName must be given";
+                return Err(self.error("queueName", reason));
+            }
+        };
+        Ok(ServiceBusTriggerConfig {
+            entity,
+            connection: self.resolved("connection")?.unwrap_or_default(),
+            body,
+            // host.json's value has no effect: the attribute the host makes of this file always
+            // carries one, by default true.
+            auto_complete: self.flag("autoCompleteMessages")?.unwrap_or(true),
+        })
+    }
+
+    fn timer(&self) -> Result<TimerConfig, String> {
+        let schedule = self.resolved("schedule")?;
+        Ok(TimerConfig {
+            schedule: schedule.ok_or_else(|| self.error("schedule", "is required"))?,
+            run_on_startup: self.flag("runOnStartup")?.unwrap_or(false),
+            use_monitor: self.flag("useMonitor")?.unwrap_or(true),
+        })
+    }
+
+    fn output(&self) -> Result<OutputBinding, String> {
+        let queue = self.resolved("queueName")?;
+        let entity = queue.map_or_else(|| self.resolved("topicName"), |queue| Ok(Some(queue)))?;
+        Ok(OutputBinding {
+            name: self.name.clone(),
+            entity: entity.ok_or_else(|| self.error("queueName", "is required"))?,
+            connection: self.resolved("connection")?.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        let pairs = [
+            ("ORDERS", "orders"),
+            ("CRON", "0 */5 * * * *"),
+            ("AzureWebJobs.Off.Disabled", "1"),
+        ];
+        Settings::new(
+            pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+        )
+    }
+
+    fn parse(name: &str, json: &Value) -> Result<Option<FunctionConfig>, String> {
+        FunctionConfig::parse(name, json, &settings())
+    }
+
+    fn trigger() -> Value {
+        json!({"type": "serviceBusTrigger", "direction": "in", "name": "msg", "queueName": "%ORDERS%",
+               "connection": "SB", "dataType": "binary", "cardinality": "one", "autoCompleteMessages": false})
+    }
+
+    fn refused(change: impl FnOnce(&mut Value)) -> String {
+        let mut binding = trigger();
+        change(&mut binding);
+        parse("Orders", &json!({"bindings": [binding]})).unwrap_err()
+    }
+
+    #[test]
+    fn a_service_bus_function_is_read() {
+        let output = json!({"type": "serviceBus", "direction": "out", "name": "outq", "queueName": "replies"});
+        let function = parse("Orders", &json!({"bindings": [trigger(), output]}))
+            .unwrap()
+            .unwrap();
+        assert_eq!(function.binding, "msg");
+        let TriggerConfig::ServiceBus(trigger) = function.trigger else {
+            panic!("not a message")
+        };
+        assert_eq!(
+            (trigger.entity.as_str(), trigger.connection.as_str()),
+            ("orders", "SB")
+        );
+        assert_eq!(
+            (trigger.body, trigger.auto_complete),
+            (BodyType::Binary, false)
+        );
+        assert_eq!(function.outputs[0].entity, "replies");
+    }
+
+    #[test]
+    fn without_data_type_a_body_is_a_string_and_completion_is_automatic() {
+        let json =
+            json!({"bindings": [{"TYPE": "ServiceBusTrigger", "name": "msg", "queuename": "q"}]});
+        let function = parse("Orders", &json).unwrap().unwrap();
+        let TriggerConfig::ServiceBus(trigger) = function.trigger else {
+            panic!("not a message")
+        };
+        assert_eq!(
+            (trigger.body, trigger.auto_complete),
+            (BodyType::String, true)
+        );
+    }
+
+    #[test]
+    fn a_timer_with_a_retry_policy_is_read() {
+        let json = json!({"bindings": [{"type": "timerTrigger", "name": "tick", "schedule": "%CRON%"}],
+            "retry": {"strategy": "fixedDelay", "maxRetryCount": -1, "delayInterval": "00:00:10"}});
+        let function = parse("Sweep", &json).unwrap().unwrap();
+        let TriggerConfig::Timer(timer) = function.trigger else {
+            panic!("not a timer")
+        };
+        assert_eq!(timer.schedule, "0 */5 * * * *");
+        assert!(timer.use_monitor && !timer.run_on_startup);
+        let retry = function.retry.unwrap();
+        assert_eq!(
+            (retry.max_retry_count, retry.first_delay.as_secs()),
+            (None, 10)
+        );
+    }
+
+    #[test]
+    fn a_disabled_function_is_left_out() {
+        let json = json!({"disabled": true, "bindings": [trigger()]});
+        assert_eq!(parse("Orders", &json), Ok(None));
+        assert_eq!(parse("Off", &json!({"bindings": [trigger()]})), Ok(None));
+    }
+
+    #[test]
+    fn names_the_host_does_not_accept_are_refused() {
+        assert!(refused(|b| b["name"] = json!("my_msg")).contains("underscore"));
+        for name in ["1Orders", "Order.In", ""] {
+            assert!(
+                parse(name, &json!({"bindings": [trigger()]}))
+                    .unwrap_err()
+                    .contains("folder name")
+            );
+        }
+        assert!(parse("order_in-2", &json!({"bindings": [trigger()]})).is_ok());
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        assert!(refused(|b| b["type"] = json!("queueTrigger")).contains("queueTrigger"));
+        assert!(refused(|b| b["direction"] = json!("out")).contains("direction"));
+        assert!(refused(|b| b["cardinality"] = json!("many")).contains("cardinality"));
+        assert!(refused(|b| b["isSessionsEnabled"] = json!(true)).contains("isSessionsEnabled"));
+        assert!(refused(|b| b["dataType"] = json!("stream")).contains("dataType"));
+        assert!(refused(|b| b["queueName"] = json!("%NOPE%")).contains("NOPE"));
+        assert!(
+            refused(|b| b["autoCompleteMessages"] = json!("false"))
+                .contains("autoCompleteMessages")
+        );
+        assert!(
+            parse("Orders", &json!({"bindings": []}))
+                .unwrap_err()
+                .contains("no trigger")
+        );
+        let twice = json!({"bindings": [trigger(), trigger()]});
+        assert!(
+            parse("Orders", &twice)
+                .unwrap_err()
+                .contains("more than one")
+        );
+    }
+}

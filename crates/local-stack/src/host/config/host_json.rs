@@ -1,0 +1,272 @@
+//! `host.json`: what of it matters to a custom handler with Service Bus and timer triggers.
+//!
+//! Any value can be overridden by an app setting `AzureFunctionsJobHost__a__b__c`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::json::member;
+use super::{
+    AppError, FunctionConfig, Settings, TriggerConfig, parse_time_span, positive, read_json,
+};
+
+const OVERRIDE_PREFIX: &str = "AzureFunctionsJobHost__";
+
+/// The settings of a host instance. Defaults are those of a plan other than Consumption.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HostJson {
+    /// `customHandler.description.defaultExecutablePath`, absolute, or a name for the PATH.
+    pub(crate) executable: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) initialization_timeout: Duration,
+    /// `None`: invocations may run for ever.
+    pub(crate) function_timeout: Option<Duration>,
+    pub(crate) max_concurrent_calls: usize,
+    /// `None`: for ever. Zero: not at all.
+    pub(crate) max_auto_lock_renewal: Option<Duration>,
+    pub(crate) prefetch_count: u32,
+    has_bundle: bool,
+}
+
+impl HostJson {
+    pub(crate) fn load(app_dir: &Path, settings: &Settings) -> Result<Self, AppError> {
+        let mut json = read_json(&app_dir.join("host.json"))?;
+        for (name, value) in settings.iter() {
+            if let Some(path) = name.strip_prefix(OVERRIDE_PREFIX) {
+                set(&mut json, path.split("__"), value);
+            }
+        }
+        Self::parse(&Section { json: &json }, app_dir, settings)
+    }
+
+    fn parse(json: &Section<'_>, app_dir: &Path, settings: &Settings) -> Result<Self, AppError> {
+        if json.text("version")?.as_deref() != Some("2.0") {
+            return Err(error("version", "must be \"2.0\""));
+        }
+        if json.at("customHandler.http").is_some() {
+            return Err(error(
+                "customHandler.http",
+                "cannot be mixed with function.json files",
+            ));
+        }
+        let path = "customHandler.description.defaultExecutablePath";
+        let executable = json.text(path)?.filter(|text| !text.is_empty());
+        let executable = executable.ok_or_else(|| error(path, "is required"))?;
+        // A relative path that does not exist under the app's folder is left to the PATH.
+        let beneath = app_dir.join(&executable);
+        let executable = if beneath.exists() {
+            beneath
+        } else {
+            PathBuf::from(executable)
+        };
+        let directory = json.text("customHandler.description.workingDirectory")?;
+        let mut arguments = Vec::new();
+        for argument in json.list("customHandler.description.arguments")? {
+            // The host joins the arguments with blanks and lets .NET split them again.
+            let expanded = expand(&argument, settings);
+            arguments.extend(expanded.split_whitespace().map(str::to_owned));
+        }
+        let bus = "extensions.serviceBus";
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            executable,
+            arguments,
+            working_directory: directory
+                .map_or_else(|| app_dir.to_owned(), |directory| app_dir.join(directory)),
+            initialization_timeout: json
+                .span("customHandler.initializationTimeout")?
+                .unwrap_or(Some(Duration::from_secs(30)))
+                .ok_or_else(|| {
+                    error(
+                        "customHandler.initializationTimeout",
+                        "must not be negative",
+                    )
+                })?,
+            function_timeout: json
+                .span("functionTimeout")?
+                .unwrap_or(Some(Duration::from_secs(30 * 60))),
+            max_concurrent_calls: json
+                .number(&format!("{bus}.maxConcurrentCalls"))?
+                .map_or(16 * cores, |calls| calls.max(1) as usize),
+            max_auto_lock_renewal: json
+                .span(&format!("{bus}.maxAutoLockRenewalDuration"))?
+                .unwrap_or(Some(Duration::from_secs(5 * 60))),
+            prefetch_count: json.number(&format!("{bus}.prefetchCount"))?.unwrap_or(0),
+            has_bundle: json.at("extensionBundle.id").is_some(),
+        })
+    }
+
+    /// Without the extension bundle no host knows the Service Bus bindings.
+    pub(crate) fn check_bundle(&self, functions: &[FunctionConfig]) -> Result<(), AppError> {
+        let needs_bundle = |function: &FunctionConfig| {
+            !matches!(function.trigger, TriggerConfig::Timer(_)) || !function.outputs.is_empty()
+        };
+        match functions.iter().find(|function| needs_bundle(function)) {
+            Some(function) if !self.has_bundle => Err(error(
+                "extensionBundle",
+                &format!(
+                    "is needed for the Service Bus bindings of {}",
+                    function.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Replaces `%NAME%` by the setting; unlike in function.json an unset one is removed.
+fn expand(text: &str, settings: &Settings) -> String {
+    let mut expanded = String::new();
+    for (index, part) in text.split('%').enumerate() {
+        expanded.push_str(if index % 2 == 1 {
+            settings.get(part).unwrap_or_default()
+        } else {
+            part
+        });
+    }
+    expanded
+}
+
+fn set<'k>(json: &mut Value, mut path: impl Iterator<Item = &'k str>, value: &str) {
+    let Some(key) = path.next() else {
+        *json = Value::from(value);
+        return;
+    };
+    if !json.is_object() {
+        *json = Value::Object(serde_json::Map::new());
+    }
+    if let Value::Object(members) = json {
+        let name = members.keys().find(|name| name.eq_ignore_ascii_case(key));
+        let name = name.cloned().unwrap_or_else(|| key.to_owned());
+        set(members.entry(name).or_insert(Value::Null), path, value);
+    }
+}
+
+fn error(key: &str, reason: &str) -> AppError {
+    AppError::HostJson {
+        key: key.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+/// Typed access by path. Scalars may be strings, because overriding settings are.
+struct Section<'a> {
+    json: &'a Value,
+}
+
+impl Section<'_> {
+    fn at(&self, path: &str) -> Option<&Value> {
+        let found = path.split('.').try_fold(self.json, member);
+        found.filter(|value| !value.is_null())
+    }
+
+    fn text(&self, path: &str) -> Result<Option<String>, AppError> {
+        match self.at(path) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(scalar @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(scalar.to_string())),
+            Some(_) => Err(error(path, "is not a string")),
+        }
+    }
+
+    fn number(&self, path: &str) -> Result<Option<u32>, AppError> {
+        let text = self.text(path)?;
+        let parsed = text.map(|text| text.parse().map_err(|_| error(path, "is not a number")));
+        parsed.transpose()
+    }
+
+    /// Outer `None`: absent. Inner `None`: negative, which means "infinite".
+    fn span(&self, path: &str) -> Result<Option<Option<Duration>>, AppError> {
+        let Some(text) = self.text(path)? else {
+            return Ok(None);
+        };
+        let span = parse_time_span(&text).ok_or_else(|| error(path, "is not a time span"))?;
+        Ok(Some(positive(span)))
+    }
+
+    fn list(&self, path: &str) -> Result<Vec<String>, AppError> {
+        match self.at(path) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(items)) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+                let texts = texts.collect::<Option<Vec<_>>>();
+                texts.ok_or_else(|| error(path, "is not a list of strings"))
+            }
+            Some(_) => Err(error(path, "is not a list of strings")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Settings::new(pairs.iter().map(owned).collect::<BTreeMap<_, _>>())
+    }
+
+    fn parse(json: &Value, settings: &Settings) -> Result<HostJson, AppError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("host.json"), json.to_string()).unwrap();
+        HostJson::load(dir.path(), settings)
+    }
+
+    fn minimal() -> Value {
+        json!({"version": "2.0", "customHandler": {"description": {"defaultExecutablePath": "handler"}}})
+    }
+
+    #[test]
+    fn defaults_are_the_hosts() {
+        let host = parse(&minimal(), &settings(&[])).unwrap();
+        assert_eq!(host.executable, PathBuf::from("handler"));
+        assert_eq!(host.initialization_timeout, Duration::from_secs(30));
+        assert_eq!(host.function_timeout, Some(Duration::from_secs(1800)));
+        assert_eq!(host.max_auto_lock_renewal, Some(Duration::from_secs(300)));
+        assert_eq!(
+            (host.max_concurrent_calls % 16, host.prefetch_count),
+            (0, 0)
+        );
+    }
+
+    #[test]
+    fn values_are_read_and_overridden_by_app_settings() {
+        let mut json = minimal();
+        json["functionTimeout"] = json!("00:10:00");
+        json["extensions"] = json!({"serviceBus": {"maxConcurrentCalls": 8, "maxAutoLockRenewalDuration": "-00:00:00.0010000"}});
+        json["customHandler"]["description"]["arguments"] = json!(["--mode %MODE%", "%UNSET%"]);
+        let settings = settings(&[
+            ("MODE", "fast"),
+            ("AzureFunctionsJobHost__FunctionTimeout", "00:00:07"),
+            (
+                "AzureFunctionsJobHost__extensions__serviceBus__prefetchCount",
+                "20",
+            ),
+        ]);
+        let host = parse(&json, &settings).unwrap();
+        assert_eq!(host.function_timeout, Some(Duration::from_secs(7)));
+        assert_eq!((host.max_concurrent_calls, host.prefetch_count), (8, 20));
+        assert_eq!(host.max_auto_lock_renewal, None);
+        assert_eq!(host.arguments, ["--mode", "fast"]);
+    }
+
+    #[test]
+    fn what_keeps_the_host_from_starting_is_named() {
+        let with = |key: &str, value: Value| {
+            let mut json = minimal();
+            json[key] = value;
+            parse(&json, &settings(&[])).unwrap_err().to_string()
+        };
+        assert!(with("version", json!("1.0")).contains("version"));
+        assert!(with("functionTimeout", json!("ten minutes")).contains("functionTimeout"));
+        assert!(with("customHandler", json!({})).contains("defaultExecutablePath"));
+        assert!(with("customHandler", json!({"http": {}})).contains("customHandler.http"));
+    }
+}

@@ -1,0 +1,11 @@
+//! One invocation: the HTTP call, what its answer means, and the messages it sends.
+
+mod client;
+mod dispatcher;
+mod outputs;
+mod response;
+
+pub(crate) use client::HandlerClient;
+pub use dispatcher::Invocations;
+pub(crate) use dispatcher::{Counters, Dispatcher};
+pub(crate) use outputs::Outputs;

@@ -1,0 +1,182 @@
+//! Feeds a Service Bus function: receive, invoke, settle (azure-sdk-for-net `ServiceBusListener`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use service_bus::{
+    Client, ErrorClass, Properties, ReceiveMode, ReceivedMessage, Receiver, Settlement,
+};
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::renewal::keep_lock;
+use crate::host::config::{FunctionConfig, ServiceBusTriggerConfig};
+use crate::host::encode::{BusClient, Sys, encode_message};
+use crate::host::invoke::Dispatcher;
+use crate::host::process::LineLevel;
+
+/// How long one receive waits; nothing happens when it is over but another one.
+const RECEIVE_WAIT: Duration = Duration::from_secs(60);
+/// The pause after the broker could not be reached.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// One Service Bus function of a running host, single dispatch.
+pub(crate) struct ServiceBusListener {
+    pub(crate) function: Arc<FunctionConfig>,
+    pub(crate) config: ServiceBusTriggerConfig,
+    pub(crate) client: Client,
+    pub(crate) shown_client: BusClient,
+    pub(crate) dispatcher: Dispatcher,
+}
+
+/// A message whose invocation has ended, and what becomes of it; `None` leaves it to its lock.
+type Finished = (ReceivedMessage, Option<Settlement>);
+
+impl ServiceBusListener {
+    /// Runs until `stop`, then takes no more messages and waits for the invocations under way.
+    ///
+    /// The settlements go through the one link that the messages came on, which is why everything
+    /// happens in this loop: while it settles it does not receive, but what arrives waits on the link.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let this = Arc::new(self);
+        let Some(mut receiver) = this.attach(&stop).await else {
+            return;
+        };
+        let mut running: JoinSet<Finished> = JoinSet::new();
+        while !stop.is_cancelled() || !running.is_empty() {
+            let free = this
+                .dispatcher
+                .host
+                .max_concurrent_calls
+                .saturating_sub(running.len());
+            tokio::select! {
+                Some(finished) = running.join_next() => {
+                    let mut all = Vec::from_iter(finished.ok());
+                    while let Some(finished) = running.try_join_next() {
+                        all.extend(finished.ok());
+                    }
+                    let settling: Vec<_> =
+                        all.into_iter().map(|finished| this.settle(&receiver, finished)).collect();
+                    join_all(settling).await;
+                }
+                () = stop.cancelled(), if !stop.is_cancelled() => {}
+                received = receiver.receive(free, RECEIVE_WAIT), if free > 0 && !stop.is_cancelled() => {
+                    match received {
+                        Ok(messages) => {
+                            for message in messages {
+                                running.spawn(Arc::clone(&this).process(message));
+                            }
+                        }
+                        Err(error) => this.pause_after(&error, &stop).await,
+                    }
+                }
+            }
+        }
+        if let Err(error) = receiver.close().await {
+            this.dispatcher
+                .log
+                .host(LineLevel::Warning, format!("closing the receiver: {error}"));
+        }
+    }
+
+    /// Opens the link, however long the broker is away. `None` when told to stop.
+    async fn attach(&self, stop: &CancellationToken) -> Option<Receiver> {
+        // Messages are locked from when they are fetched, so no more than can be worked on.
+        let prefetch = self.dispatcher.host.prefetch_count.max(1);
+        while !stop.is_cancelled() {
+            let entity = &self.config.entity;
+            match self
+                .client
+                .receiver(entity, ReceiveMode::PeekLock, prefetch)
+                .await
+            {
+                Ok(receiver) => return Some(receiver),
+                Err(error) => self.pause_after(&error, stop).await,
+            }
+        }
+        None
+    }
+
+    async fn pause_after(&self, error: &service_bus::Error, stop: &CancellationToken) {
+        self.dispatcher.log.host(
+            LineLevel::Error,
+            format!(
+                "the listener of 'Functions.{}': {error}",
+                self.function.name
+            ),
+        );
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+
+    async fn process(self: Arc<Self>, message: ReceivedMessage) -> Finished {
+        let host = &self.dispatcher.host;
+        let sys = Sys {
+            method_name: self.function.name.clone(),
+            utc_now: OffsetDateTime::now_utc(),
+            rand_guid: Uuid::new_v4(),
+        };
+        let invocation = self.dispatcher.invoke(&self.function, |retry| {
+            let (binding, body) = (&self.function.binding, self.config.body);
+            encode_message(
+                binding,
+                body,
+                &message,
+                &self.shown_client,
+                &sys,
+                retry.as_ref(),
+            )
+        });
+        let limit = host.max_auto_lock_renewal;
+        let renewal = async {
+            keep_lock(
+                &self.client,
+                &self.config.entity,
+                &message,
+                limit,
+                &self.dispatcher.log,
+            )
+            .await;
+            std::future::pending::<()>().await;
+        };
+        let result = tokio::select! {
+            result = invocation => result,
+            () = renewal => return (message, None),
+        };
+        let settlement = match result {
+            Ok(()) => self.config.auto_complete.then_some(Settlement::Complete),
+            // Whatever autoCompleteMessages says.
+            Err(_) => Some(Settlement::Abandon {
+                properties: Properties::new(),
+            }),
+        };
+        (message, settlement)
+    }
+
+    /// A lock that is gone is only logged: the handler settled the message itself, or took too long.
+    async fn settle(&self, receiver: &Receiver, (message, settlement): Finished) {
+        let Some(settlement) = settlement else { return };
+        let what = match settlement {
+            Settlement::Complete => "complete",
+            _ => "abandon",
+        };
+        if let Err(error) = receiver.settle(&message, settlement).await {
+            let level = match error.class() {
+                ErrorClass::LockLost => LineLevel::Warning,
+                _ => LineLevel::Error,
+            };
+            self.dispatcher.log.host(
+                level,
+                format!(
+                    "cannot {what} message {} of 'Functions.{}': {error}",
+                    message.sequence_number, self.function.name
+                ),
+            );
+        }
+    }
+}
