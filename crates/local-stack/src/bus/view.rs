@@ -35,7 +35,9 @@ pub struct QueueCounts {
 pub struct Counters {
     /// Messages accepted from senders, scheduled ones and duplicates included.
     pub sent: u64,
-    /// Of these, dropped as duplicates.
+    /// Of these, accepted for a later time, whether by annotation or over the management node.
+    pub scheduled: u64,
+    /// Of those sent, dropped as duplicates.
     pub duplicates_dropped: u64,
     /// Scheduled messages taken back.
     pub cancelled: u64,

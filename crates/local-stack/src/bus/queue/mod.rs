@@ -103,6 +103,7 @@ impl Queue {
         }
         let sequence = self.next_sequence();
         let due_at = message.scheduled_for.filter(|due| *due > now);
+        self.counters.scheduled += u64::from(due_at.is_some());
         let expires_at = match due_at {
             // The time to live counts from when the message becomes receivable.
             Some(_) => None,

@@ -1,1 +1,0 @@
-//! The queue's behaviour, told the time by hand.
