@@ -20,6 +20,11 @@ impl Dice {
             left < 0.0
         })
     }
+
+    /// A number below `bound`, which must not be 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0.random_range(0..bound)
+    }
 }
 
 #[cfg(test)]

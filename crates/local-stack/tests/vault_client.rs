@@ -44,7 +44,8 @@ async fn an_unmodified_key_vault_client_reads_a_secret_with_its_managed_identity
         .unwrap();
 
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{complained}");
     assert!(said.contains("read: s3cret"), "{said}");
     let statuses: Vec<u16> = vault.requests().iter().map(|r| r.status).collect();
     assert_eq!(statuses, [401, 200, 200], "one challenge, then two reads");

@@ -1,0 +1,321 @@
+//! Starting the environment, and looking inside it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use super::error::ApiError;
+use super::faults::DataverseFaults;
+use super::journal::{AckWrite, Change, DataverseCounters, Journal};
+use super::posting::{self, NotificationSender};
+use super::schema::{Schema, Table};
+use super::service::Save;
+use super::state::{Inner, State};
+use super::steps::{Step, Steps};
+use super::store::Store;
+use super::transaction::Transaction;
+use super::{sample, trace, web};
+use crate::dice::Dice;
+use crate::identity::TokenKey;
+use crate::serve::{Bound, Server, StartError};
+
+/// How the environment behaves.
+pub struct DataverseConfig {
+    /// Port on loopback; 0 lets the system choose.
+    pub port: u16,
+    /// Verifies access tokens, whose audience must be the environment's URL. `None` lets everybody
+    /// in.
+    pub auth: Option<TokenKey>,
+    /// Tenant named in the challenge of a 401.
+    pub tenant: Uuid,
+    /// The registered steps.
+    pub steps: Vec<Step>,
+    /// Value of `?tag=` at which the plug-in returns early: the integration's own writes.
+    pub integration_tag: String,
+    /// Where the asynchronous step posts to; with `None`, outbox rows stay Pending.
+    pub sender: Option<Arc<dyn NotificationSender>>,
+    /// How many notifications are posted at a time.
+    pub post_concurrency: usize,
+    /// `dvs_nextattempton` of a new outbox row, from now: how long the sweep leaves the row to the
+    /// asynchronous step.
+    pub pending_lease: Duration,
+    /// `dvs_nextattempton` after a failed post, from then.
+    pub retry_wait: Duration,
+    /// How many sample accounts to begin with: Microsoft's ten with their contacts first, generated
+    /// ones after. They cause no events.
+    pub sample_accounts: usize,
+    /// Seed of the generated accounts.
+    pub sample_seed: u64,
+    /// What goes wrong from the start.
+    pub faults: DataverseFaults,
+}
+
+impl Default for DataverseConfig {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            auth: None,
+            tenant: Uuid::new_v4(),
+            steps: Step::defaults(),
+            integration_tag: "dataverse-sync".to_owned(),
+            sender: None,
+            post_concurrency: 16,
+            pending_lease: Duration::from_secs(120),
+            retry_wait: Duration::from_secs(30),
+            sample_accounts: 0,
+            sample_seed: 0,
+            faults: DataverseFaults::default(),
+        }
+    }
+}
+
+/// A save that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The row.
+    pub id: Uuid,
+    /// Its version after the save; for a delete its last one.
+    pub version: i64,
+    /// Of the save.
+    pub correlation_id: Uuid,
+    /// The notification it caused, if any.
+    pub notification_id: Option<Uuid>,
+}
+
+/// A save that was refused, as the Web API would refuse it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{table}: {status} {code} {message}")]
+pub struct SaveError {
+    /// Logical name of the table.
+    pub table: String,
+    /// HTTP status.
+    pub status: u16,
+    /// Error code.
+    pub code: String,
+    /// Error message.
+    pub message: String,
+}
+
+/// The running environment; dropping it stops it.
+#[derive(Debug)]
+pub struct Dataverse {
+    server: Server,
+    state: Arc<State>,
+    /// Ends the asynchronous step.
+    stop: DropGuard,
+}
+
+impl Dataverse {
+    /// Starts the environment.
+    ///
+    /// # Errors
+    /// The port is taken, or a step is registered on what does not exist or would loop.
+    pub async fn start(config: DataverseConfig) -> Result<Self, StartError> {
+        let schema = Arc::new(Schema::new());
+        let (tag, lease) = (config.integration_tag, config.pending_lease);
+        let steps = Steps::register(config.steps, tag, lease, &schema);
+        let steps = steps.map_err(|reason| StartError::Config {
+            stand_in: "Dataverse",
+            reason,
+        })?;
+        let mut store = Store::new(schema.clone());
+        let now = OffsetDateTime::now_utc();
+        sample::fill(&mut store, config.sample_accounts, config.sample_seed, now);
+        let bound = Bound::take("Dataverse", config.port).await?;
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let state = Arc::new(State {
+            url: format!("http://{}", bound.addr()),
+            tenant: config.tenant,
+            schema,
+            steps,
+            auth: config.auth,
+            retry_wait: config.retry_wait,
+            jobs: config.sender.is_some().then_some(jobs),
+            open_jobs: AtomicUsize::new(0),
+            job_finished: Notify::new(),
+            inner: Mutex::new(Inner {
+                store,
+                journal: Journal::default(),
+                dice: Dice::new(config.faults.seed),
+                faults: config.faults,
+            }),
+        });
+        let stop = CancellationToken::new();
+        if let Some(sender) = config.sender {
+            let (state, stop) = (state.clone(), stop.clone());
+            let concurrency = config.post_concurrency;
+            tokio::spawn(posting::run(state, sender, queue, concurrency, stop));
+        }
+        // Plain HTTP; a TLS port would be a second `bound.serve` with `LocalCa::server_config`.
+        let server = bound.serve(web::router(state.clone()), None);
+        Ok(Self {
+            server,
+            state,
+            stop: stop.drop_guard(),
+        })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.server.addr()
+    }
+
+    /// Value for `DATAVERSE_URL`, and the audience of its tokens.
+    pub fn url(&self) -> &str {
+        &self.state.url
+    }
+
+    /// A user's save: changes the row `id`, or creates one when `id` is `None`.
+    ///
+    /// `columns` is what a Web API body would be, `@odata.bind` included. No scripted fault hits it.
+    ///
+    /// # Errors
+    /// What the Web API would answer; nothing is saved then, and no notification written.
+    pub fn save(&self, table: &str, id: Option<Uuid>, columns: &Value) -> Result<Saved, SaveError> {
+        self.in_transaction(table, |transaction, save, table| {
+            let Some(body) = columns.as_object() else {
+                return Err(ApiError::payload(
+                    table.set,
+                    "The body must be a JSON object.",
+                ));
+            };
+            web::save_row(transaction, save, table, id, body)
+        })
+    }
+
+    /// A user's delete, with what hangs on the row.
+    ///
+    /// # Errors
+    /// What the Web API would answer.
+    pub fn delete(&self, table: &str, id: Uuid) -> Result<Saved, SaveError> {
+        self.in_transaction(table, |transaction, save, table| {
+            web::delete_row(transaction, save, table, id)?;
+            Ok((id, 0))
+        })
+    }
+
+    fn in_transaction(
+        &self,
+        table: &str,
+        work: impl FnOnce(&mut Transaction<'_>, &Save<'_>, &Table) -> Result<(Uuid, i64), ApiError>,
+    ) -> Result<Saved, SaveError> {
+        let refused = |error: ApiError| SaveError {
+            table: table.to_owned(),
+            status: error.status,
+            code: error.code.to_owned(),
+            message: error.message,
+        };
+        let state = &self.state;
+        let Some(known) = state.schema.by_logical(table) else {
+            return Err(refused(ApiError::unknown_segment(table)));
+        };
+        let save = Save {
+            now: OffsetDateTime::now_utc(),
+            correlation_id: Uuid::new_v4(),
+            traceparent: trace::parent(None),
+            tag: None,
+            steps: &state.steps,
+        };
+        let mut inner = state.inner();
+        let inner = &mut *inner;
+        let mut transaction = Transaction::begin(&mut inner.store);
+        let (id, version) = work(&mut transaction, &save, known).map_err(refused)?;
+        let effects = transaction.commit();
+        let own = effects.changes.iter().find(|change| change.row_id == id);
+        let saved = Saved {
+            id,
+            version: own.map_or(version, |change| change.version),
+            correlation_id: save.correlation_id,
+            notification_id: own.and_then(|change| change.notification_id),
+        };
+        state.committed(&mut inner.journal, effects);
+        Ok(saved)
+    }
+
+    /// A row as the Web API returns it with all columns; `None` when it does not exist.
+    pub fn row(&self, table: &str, id: Uuid) -> Option<Map<String, Value>> {
+        let table = self.state.schema.by_logical(table)?;
+        let inner = self.state.inner();
+        Some(web::document(table, inner.store.row(table, id)?))
+    }
+
+    /// All rows of a table, by id, as [`row`](Self::row) gives them.
+    pub fn rows(&self, table: &str) -> Vec<Map<String, Value>> {
+        let Some(table) = self.state.schema.by_logical(table) else {
+            return Vec::new();
+        };
+        let inner = self.state.inner();
+        let rows = inner.store.rows(table);
+        rows.map(|row| web::document(table, row)).collect()
+    }
+
+    /// Ids of all rows of a table.
+    pub fn ids(&self, table: &str) -> Vec<Uuid> {
+        let Some(table) = self.state.schema.by_logical(table) else {
+            return Vec::new();
+        };
+        let inner = self.state.inner();
+        inner.store.rows(table).map(|row| row.id).collect()
+    }
+
+    /// How many outbox rows there are.
+    pub fn outbox_len(&self) -> usize {
+        let outbox = self.state.schema.by_logical("dvs_outbox");
+        outbox.map_or(0, |outbox| self.state.inner().store.count(outbox))
+    }
+
+    /// Outbox rows still there, as [`row`](Self::row) gives them.
+    pub fn outbox(&self) -> Vec<Map<String, Value>> {
+        self.rows("dvs_outbox")
+    }
+
+    /// Every change so far, in the order of commits.
+    pub fn changes(&self) -> Vec<Change> {
+        self.state.inner().journal.changes.clone()
+    }
+
+    /// Every acknowledgement write so far, in the order of commits.
+    pub fn ack_writes(&self) -> Vec<AckWrite> {
+        self.state.inner().journal.ack_writes.clone()
+    }
+
+    /// Totals.
+    pub fn counters(&self) -> DataverseCounters {
+        self.state.inner().journal.counters.clone()
+    }
+
+    /// The faults in force.
+    pub fn faults(&self) -> DataverseFaults {
+        self.state.inner().faults.clone()
+    }
+
+    /// Replaces the faults.
+    pub fn set_faults(&self, faults: DataverseFaults) {
+        self.state.inner().set_faults(faults);
+    }
+
+    /// Waits until the asynchronous step has dealt with every outbox row created so far.
+    pub async fn posts_done(&self) {
+        loop {
+            // Registered before looking, so that a job ending in between is not missed.
+            let finished = self.state.job_finished.notified();
+            if self.state.open_jobs.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            finished.await;
+        }
+    }
+
+    /// Stops listening and posting.
+    pub async fn shutdown(self) {
+        drop(self.stop);
+        self.server.shutdown().await;
+    }
+}

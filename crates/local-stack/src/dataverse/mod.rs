@@ -1,0 +1,35 @@
+//! Dataverse: accounts, contacts and the outbox table behind the Web API, with the plug-in.
+//!
+//! Contract: "Use the Microsoft Dataverse Web API" (Power Apps docs). A query option, header or
+//! path that is not played is refused, never ignored: what passes here must not fail there.
+//!
+//! A save runs the plug-in's steps as the platform does: the synchronous step writes the outbox row
+//! in the same transaction ([`Step`]); the asynchronous one posts it to Service Bus after the save
+//! has returned ([`NotificationSender`]).
+
+mod cell;
+mod error;
+mod faults;
+mod handle;
+mod journal;
+mod odata;
+mod payload;
+mod posting;
+mod sample;
+mod schema;
+mod service;
+mod state;
+mod steps;
+mod store;
+mod trace;
+mod transaction;
+mod web;
+
+pub use faults::DataverseFaults;
+pub use handle::{Dataverse, DataverseConfig, SaveError, Saved};
+pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts, RequestKind};
+pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
+pub use steps::Step;
+pub use web::USER_HEADER;
+
+use state::State;

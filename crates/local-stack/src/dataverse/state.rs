@@ -1,0 +1,118 @@
+//! What the web layer, the handle and the asynchronous step share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use uuid::Uuid;
+
+use super::faults::{DataverseFaults, Fault, PostFault, Throttle};
+use super::journal::{Journal, RequestCounts, RequestKind};
+use super::posting::Posting;
+use super::schema::Schema;
+use super::steps::Steps;
+use super::store::Store;
+use super::transaction::Effects;
+use super::web::Side;
+use crate::dice::Dice;
+use crate::identity::TokenKey;
+
+/// A running environment.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Base URL, which is also the audience of tokens.
+    pub(super) url: String,
+    pub(super) tenant: Uuid,
+    pub(super) schema: Arc<Schema>,
+    pub(super) steps: Steps,
+    /// Verifies tokens; without it everybody is let in.
+    pub(super) auth: Option<TokenKey>,
+    /// How long the sweep leaves an outbox row alone after a failed post.
+    pub(super) retry_wait: Duration,
+    /// Queue of the asynchronous step; `None` when nobody posts.
+    pub(super) jobs: Option<UnboundedSender<Posting>>,
+    pub(super) open_jobs: AtomicUsize,
+    pub(super) job_finished: Notify,
+    pub(super) inner: Mutex<Inner>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) journal: Journal,
+    pub(super) faults: DataverseFaults,
+    pub(super) dice: Dice,
+}
+
+impl State {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what a transaction did, and starts the asynchronous step for it.
+    pub(super) fn committed(&self, journal: &mut Journal, mut effects: Effects) {
+        journal.record(&mut effects);
+        let Some(jobs) = &self.jobs else {
+            return;
+        };
+        for posting in effects.postings {
+            self.open_jobs.fetch_add(1, Ordering::SeqCst);
+            if jobs.send(posting).is_err() {
+                // The stand-in is shutting down; the row stays in the outbox.
+                self.job_done();
+            }
+        }
+    }
+
+    pub(super) fn job_done(&self) {
+        self.open_jobs.fetch_sub(1, Ordering::SeqCst);
+        self.job_finished.notify_waiters();
+    }
+}
+
+impl Inner {
+    pub(super) fn set_faults(&mut self, faults: DataverseFaults) {
+        self.dice = Dice::new(faults.seed);
+        self.faults = faults;
+    }
+
+    pub(super) fn draw(&mut self, side: Side) -> Fault {
+        match side {
+            Side::User => Fault::None,
+            Side::Integration => self.faults.draw(&mut self.dice),
+        }
+    }
+
+    pub(super) fn draw_part(&mut self) -> Option<Throttle> {
+        self.faults.draw_part(&mut self.dice)
+    }
+
+    pub(super) fn draw_post_fault(&mut self) -> PostFault {
+        self.faults.draw_post(&mut self.dice)
+    }
+
+    fn counts(&mut self, side: Side) -> &mut RequestCounts {
+        match side {
+            Side::User => &mut self.journal.counters.users,
+            Side::Integration => &mut self.journal.counters.integration,
+        }
+    }
+
+    pub(super) fn count(&mut self, side: Side, kind: RequestKind, fault: Fault) {
+        let counts = self.counts(side);
+        *counts.by_kind.entry(kind).or_default() += 1;
+        counts.faulted += u64::from(fault != Fault::None);
+    }
+
+    pub(super) fn count_batch_operations(&mut self, side: Side, operations: usize) {
+        self.counts(side).batch_operations += operations as u64;
+    }
+
+    /// What the rate limit header says; limits themselves are not played yet.
+    pub(super) fn burst_remaining(&self) -> u64 {
+        6000_u64.saturating_sub(self.journal.counters.integration.total() % 6000)
+    }
+}

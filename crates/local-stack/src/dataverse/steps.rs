@@ -1,0 +1,242 @@
+//! The plug-in's synchronous step: the outbox row, in the transaction of the user's save.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::cell::{Cell, format_time};
+use super::error::ApiError;
+use super::journal::Operation;
+use super::payload::Payload;
+use super::schema::{Schema, Table};
+use super::service::{self, Save};
+use super::store::Row;
+use super::transaction::Transaction;
+
+/// The registered steps of one table: Create, Update and Delete, PostOperation, synchronous.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Logical name of the table.
+    pub table: String,
+    /// Columns whose presence in an update's payload, changed or not, makes the Update step run.
+    /// Create and Delete have no such list.
+    pub filtering_attributes: Vec<String>,
+    /// Columns of the pre-image a delete notification carries.
+    pub delete_image: Vec<String>,
+}
+
+impl Step {
+    /// Steps for account and contact, on every column the sync may map.
+    pub fn defaults() -> Vec<Self> {
+        let step = |table: &str, filtering: &[&str], image: &[&str]| Self {
+            table: table.to_owned(),
+            filtering_attributes: filtering.iter().map(ToString::to_string).collect(),
+            delete_image: image.iter().map(ToString::to_string).collect(),
+        };
+        vec![
+            step(
+                "account",
+                &[
+                    "accountnumber",
+                    "name",
+                    "telephone1",
+                    "emailaddress1",
+                    "websiteurl",
+                    "address1_line1",
+                    "address1_city",
+                    "address1_postalcode",
+                    "address1_country",
+                    "revenue",
+                    "numberofemployees",
+                    "creditonhold",
+                    "industrycode",
+                    "description",
+                    "primarycontactid",
+                    "statecode",
+                    "statuscode",
+                ],
+                &["accountnumber", "name", "dvs_targetid"],
+            ),
+            step(
+                "contact",
+                &[
+                    "firstname",
+                    "lastname",
+                    "emailaddress1",
+                    "telephone1",
+                    "jobtitle",
+                    "parentcustomerid",
+                    "statecode",
+                    "statuscode",
+                ],
+                &["fullname", "emailaddress1", "dvs_targetid"],
+            ),
+        ]
+    }
+}
+
+/// All registered steps, and what they need to know.
+#[derive(Debug)]
+pub(super) struct Steps {
+    steps: Vec<Step>,
+    integration_tag: String,
+    pending_lease: Duration,
+}
+
+impl Steps {
+    /// Checks the registrations against the tables.
+    ///
+    /// # Errors
+    /// A sentence naming the table or column at fault. A step without filtering attributes would
+    /// run on every update, and one on a column the integration writes would run for ever.
+    pub(super) fn register(
+        steps: Vec<Step>,
+        integration_tag: String,
+        pending_lease: Duration,
+        schema: &Schema,
+    ) -> Result<Self, String> {
+        for step in &steps {
+            let Some(table) = schema.by_logical(&step.table) else {
+                return Err(format!("step on {}: there is no such table", step.table));
+            };
+            if step.filtering_attributes.is_empty() {
+                return Err(format!("step on {}: no filtering attributes", step.table));
+            }
+            for name in step.filtering_attributes.iter().chain(&step.delete_image) {
+                if table.column(name).is_none() {
+                    return Err(format!("step on {}: no column {name}", step.table));
+                }
+            }
+            let mut filtering = step.filtering_attributes.iter();
+            if let Some(own) = filtering.find(|name| Table::is_own_column(name)) {
+                return Err(format!(
+                    "step on {}: {own} is written by the integration and must not trigger it",
+                    step.table
+                ));
+            }
+        }
+        Ok(Self {
+            steps,
+            integration_tag,
+            pending_lease,
+        })
+    }
+
+    /// No step at all: for filling an environment.
+    pub(super) fn none() -> Self {
+        Self {
+            steps: Vec::new(),
+            integration_tag: String::new(),
+            pending_lease: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn integration_tag(&self) -> &str {
+        &self.integration_tag
+    }
+
+    /// Whether any step is registered on the table.
+    pub(super) fn watches(&self, table: &str) -> bool {
+        self.steps.iter().any(|step| step.table == table)
+    }
+
+    /// Writes the outbox row if a step is registered for this change; returns the notification id.
+    pub(super) fn run(
+        &self,
+        transaction: &mut Transaction<'_>,
+        save: &Save<'_>,
+        table: &Table,
+        row: &Row,
+        operation: Operation,
+        payload: &Payload,
+    ) -> Result<Option<Uuid>, ApiError> {
+        let Some(step) = self.steps.iter().find(|step| step.table == table.logical) else {
+            return Ok(None);
+        };
+        let listed = |name: &str| step.filtering_attributes.iter().any(|own| own == name);
+        if operation == Operation::Update && !payload.names(table).any(listed) {
+            return Ok(None);
+        }
+        let schema = transaction.schema();
+        let Some(outbox) = schema.by_logical("dvs_outbox") else {
+            return Ok(None);
+        };
+        // One id for the outbox row, the message and the notification.
+        let id = Uuid::new_v4();
+        let notification = notification(id, save, step, table, row, operation);
+        let next_attempt = save.now + self.pending_lease;
+        let text = |text: &str| Cell::Text(text.to_owned());
+        let columns = [
+            (
+                "dvs_name",
+                text(&format!(
+                    "{} {} {}",
+                    table.logical,
+                    operation.as_str(),
+                    row.id
+                )),
+            ),
+            ("dvs_table", text(table.logical)),
+            ("dvs_rowid", text(&row.id.to_string())),
+            ("dvs_operation", text(operation.as_str())),
+            ("dvs_correlationid", text(&save.correlation_id.to_string())),
+            ("dvs_messageid", text(&id.to_string())),
+            ("dvs_rowversion", text(&row.version.to_string())),
+            ("dvs_payload", text(&notification.to_string())),
+            ("dvs_attempts", Cell::Int(0)),
+            // Until then the asynchronous step is expected to post it; afterwards the sweep may.
+            (
+                "dvs_nextattempton",
+                Cell::Time(super::cell::whole_second(next_attempt)),
+            ),
+        ];
+        let columns = columns.into_iter();
+        let payload = Payload {
+            cells: columns
+                .filter_map(|(name, cell)| Some((outbox.column(name)?, cell)))
+                .collect(),
+            id: None,
+        };
+        service::create(transaction, save, outbox, id, &payload)?;
+        Ok(Some(id))
+    }
+}
+
+/// The notification, version 1.
+fn notification(
+    id: Uuid,
+    save: &Save<'_>,
+    step: &Step,
+    table: &Table,
+    row: &Row,
+    operation: Operation,
+) -> Value {
+    let mut notification = json!({
+        "schemaVersion": 1,
+        "notificationId": id,
+        "correlationId": save.correlation_id,
+        "table": table.logical,
+        "sourceRowId": row.id,
+        "operation": operation.as_str(),
+        "occurredAt": format_time(save.now),
+        // A text, because JSON numbers stop being exact above 2^53 in many readers.
+        "rowVersion": row.version.to_string(),
+    });
+    if operation == Operation::Delete {
+        let image: Map<String, Value> = step
+            .delete_image
+            .iter()
+            .map(|name| (name.clone(), row.get(table, name).to_json()))
+            .collect();
+        notification["preImage"] = Value::Object(image);
+    }
+    notification
+}
+
+/// A notification as the asynchronous step reads it back from the outbox row.
+pub(super) fn body_of(outbox: &Table, row: &Row) -> Bytes {
+    let payload = row.get(outbox, "dvs_payload").as_text();
+    Bytes::copy_from_slice(payload.unwrap_or_default().as_bytes())
+}

@@ -1,0 +1,226 @@
+//! The Web API over HTTP: who calls, what goes wrong on purpose, then the operation.
+
+mod batch;
+mod dispatch;
+mod headers;
+mod message;
+mod metadata;
+mod multipart;
+mod multiple;
+mod read;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
+use serde_json::json;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use self::message::{ApiRequest, ApiResponse};
+use super::faults::{DataverseFaults, Fault, Throttle};
+use super::journal::RequestKind;
+use super::odata::path::below_root;
+use super::{State, trace};
+use crate::admin;
+use crate::serve::Connection;
+
+pub(super) use read::document;
+pub(super) use write::{delete_row, save_row};
+
+/// Requests with this header are a user's, not the integration's: they need no token, and no
+/// scripted fault hits them. The local stack's own pages and tools send it.
+pub const USER_HEADER: &str = "x-local-user";
+
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    User,
+    Integration,
+}
+
+/// What is known of one HTTP request before its operation runs.
+#[derive(Debug)]
+struct Context {
+    side: Side,
+    /// Id of the user row behind the caller.
+    user_id: Uuid,
+    now: OffsetDateTime,
+    correlation_id: Uuid,
+    traceparent: String,
+}
+
+pub(super) fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route("/_admin/faults", get(faults).post(change_faults))
+        .fallback(call)
+        // A batch of a thousand operations is larger than axum's 2 MB.
+        .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
+        .with_state(state)
+}
+
+async fn faults(Shared(state): Shared<Arc<State>>) -> Json<DataverseFaults> {
+    Json(state.inner().faults.clone())
+}
+
+async fn change_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Response {
+    let mut inner = state.inner();
+    match admin::merge(&inner.faults, &body) {
+        Ok(faults) => {
+            inner.set_faults(faults);
+            Json(inner.faults.clone()).into_response()
+        }
+        Err(message) => {
+            let body = json!({"code": "bad-faults", "message": message});
+            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        }
+    }
+}
+
+async fn call(
+    Shared(state): Shared<Arc<State>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(path) = below_root(uri.path()) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let request = ApiRequest {
+        method,
+        path: path.to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        headers,
+        body,
+    };
+    // In a task of its own: a caller that gives up does not undo what it asked for.
+    let work = tokio::spawn(async move { process(&state, request).await });
+    match work.await {
+        Ok(Some(response)) => response,
+        // Reset on purpose, or a panic: no answer either way.
+        _ => {
+            connection.cut();
+            StatusCode::BAD_GATEWAY.into_response()
+        }
+    }
+}
+
+/// Answers one HTTP request; `None` means that the connection is to be reset.
+async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
+    let now = OffsetDateTime::now_utc();
+    let kind = dispatch::kind(&request);
+    let (side, user_id) = match caller(state, &request, now) {
+        Ok(caller) => caller,
+        Err(refused) => {
+            state.inner().count(Side::Integration, kind, Fault::None);
+            return Some(respond(state, *refused));
+        }
+    };
+    let (fault, latency, retry_after) = {
+        let mut inner = state.inner();
+        let fault = inner.draw(side);
+        inner.count(side, kind, fault);
+        let latency = match side {
+            Side::User => 0,
+            Side::Integration => inner.faults.latency_ms,
+        };
+        (fault, latency, inner.faults.retry_after_s)
+    };
+    if latency > 0 {
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+    }
+    match fault {
+        Fault::ResetBefore => return None,
+        Fault::Unavailable => return Some(respond(state, unavailable())),
+        Fault::Throttled(throttle) => {
+            return Some(respond(state, throttled(throttle, retry_after)));
+        }
+        Fault::None | Fault::ResetAfter => {}
+    }
+    let context = Context {
+        side,
+        user_id,
+        now,
+        correlation_id: correlation(&request),
+        traceparent: trace::parent(request.header("traceparent")),
+    };
+    let answer = if kind == RequestKind::Batch {
+        batch::answer(state, &context, &request)
+    } else {
+        dispatch::run(state, &context, &request)
+    };
+    (fault != Fault::ResetAfter).then(|| respond(state, answer))
+}
+
+/// The id a client gave the whole chain of calls (`x-ms-correlation-id`), or a new one.
+fn correlation(request: &ApiRequest) -> Uuid {
+    let sent = request.header("x-ms-correlation-id");
+    let sent = sent.and_then(|id| Uuid::parse_str(id).ok());
+    sent.unwrap_or_else(Uuid::new_v4)
+}
+
+/// Who calls. With authentication on, a token for this very environment is needed.
+fn caller(
+    state: &State,
+    request: &ApiRequest,
+    now: OffsetDateTime,
+) -> Result<(Side, Uuid), Box<ApiResponse>> {
+    let user_row = |oid: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, oid.as_bytes());
+    if let Some(user) = request.header(USER_HEADER) {
+        return Ok((Side::User, user_row(user)));
+    }
+    let Some(key) = &state.auth else {
+        return Ok((Side::Integration, user_row("integration")));
+    };
+    match key.verify_bearer(&request.headers, &state.url, now) {
+        Ok(claims) => Ok((Side::Integration, user_row(&claims.oid))),
+        Err(_) => {
+            let challenge = format!(
+                "Bearer authorization_uri=https://login.microsoftonline.com/{}/oauth2/authorize, \
+                 resource_id={}/",
+                state.tenant, state.url
+            );
+            let response = ApiResponse::empty(StatusCode::UNAUTHORIZED);
+            Err(Box::new(
+                response.with(header::WWW_AUTHENTICATE, &challenge),
+            ))
+        }
+    }
+}
+
+fn throttled(throttle: Throttle, retry_after: u64) -> ApiResponse {
+    let body = json!({"error": {"code": throttle.code, "message": throttle.message}});
+    ApiResponse::json(StatusCode::TOO_MANY_REQUESTS, &body)
+        .with(header::RETRY_AFTER, &retry_after.to_string())
+}
+
+/// What the gateway in front of Dataverse answers, which is not JSON.
+fn unavailable() -> ApiResponse {
+    let html = "<!DOCTYPE html><html><head><title>Service Unavailable</title></head>\
+                <body><h2>Service Unavailable</h2><hr><p>HTTP Error 503. The service is \
+                unavailable.</p></body></html>";
+    ApiResponse::empty(StatusCode::SERVICE_UNAVAILABLE)
+        .with_body("text/html; charset=us-ascii", html)
+}
+
+fn respond(state: &State, answer: ApiResponse) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    headers::add(state, response.headers_mut());
+    response
+}
+
+/// A header every answer of an operation carries, alone or in a batch.
+fn odata_version(response: ApiResponse) -> ApiResponse {
+    response.with(HeaderName::from_static("odata-version"), "4.0")
+}
