@@ -12,7 +12,7 @@ use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
 use tracing::{error, warn};
 
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::notification::Notification;
 use crate::ports::{Clock, Queue};
 
@@ -36,16 +36,16 @@ pub struct OutboxRow {
 /// The outbox table.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Rows that are due at `now`: waiting for a retry, or left behind by a crash before `stale`. Oldest
-    /// first.
-    async fn due(
-        &self,
-        now: OffsetDateTime,
-        stale: OffsetDateTime,
-    ) -> Result<Vec<OutboxRow>, Failure>;
+    /// Rows whose next attempt is due at `now`, oldest first. A row that the plug-in or another sweeper
+    /// is working on is due once that lease has ended, which is how a crash of either is found.
+    async fn due(&self, now: OffsetDateTime) -> Result<Vec<OutboxRow>, Failure>;
 
-    /// Takes a row for this sweeper until its lease ends; `None` when somebody else was faster.
-    async fn claim(&self, row: &OutboxRow) -> Result<Option<OutboxRow>, Failure>;
+    /// Takes a row for this sweeper until `lease`; `None` when somebody else was faster.
+    async fn claim(
+        &self,
+        row: &OutboxRow,
+        lease: OffsetDateTime,
+    ) -> Result<Option<OutboxRow>, Failure>;
 
     /// The notification is on the queue: the row goes. Not an error when it is gone already.
     async fn delete(&self, row: &OutboxRow) -> Result<(), Failure>;
@@ -67,16 +67,20 @@ pub struct Swept {
     pub sent: u32,
     /// Rows that somebody else took first.
     pub lost_races: u32,
-    /// Rows kept for a later sweep.
+    /// Rows kept for a later sweep: the queue or Dataverse failed.
     pub kept: u32,
     /// Rows that no sweep can send; a person has to look.
     pub unusable: u32,
 }
 
-/// Rows younger than this belong to the plug-in's own asynchronous step.
-const PLUG_IN_GRACE: Duration = Duration::from_secs(120);
+/// A row that was claimed is left to its sweeper for this long.
+const LEASE: Duration = Duration::from_secs(30);
 /// Longest wait between two tries of one row.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// Tries of one request to Dataverse within one sweep.
+const TRIES: u32 = 4;
+/// Longest Retry-After that a sweep waits for; the next sweep finds what this one leaves.
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// Sweeps the outbox into the outbound queue.
 #[derive(Clone)]
@@ -96,44 +100,93 @@ impl Sweeper {
         }
     }
 
-    /// One sweep over what is due now.
+    /// One sweep over what is due now. A row that fails does not keep the others waiting.
     ///
     /// # Errors
-    /// When the outbox cannot be read or written; what was sent so far is sent.
+    /// When the outbox cannot be read at all.
     pub async fn sweep(&self) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
-        let now = self.clock.now();
-        for row in self.outbox.due(now, now - PLUG_IN_GRACE).await? {
-            let Some(row) = self.outbox.claim(&row).await? else {
-                swept.lost_races += 1;
-                continue;
-            };
-            if let Err(failure) = Notification::decode(row.payload.as_bytes()) {
-                error!(
-                    correlation_id = row.correlation_id, outbox.row = %row.id,
-                    "outbox row {} cannot be sent: {failure}", row.id
-                );
-                self.outbox.keep(&row, &failure.message, None).await?;
-                swept.unusable += 1;
-                continue;
-            }
-            match self.outbound.send(message(&row)).await {
-                Ok(()) => {
-                    self.outbox.delete(&row).await?;
-                    swept.sent += 1;
-                }
-                Err(e) => {
+        let due = patiently(|| self.outbox.due(self.clock.now())).await?;
+        for row in due {
+            match self.one(&row).await {
+                Ok(Done::Sent) => swept.sent += 1,
+                Ok(Done::LostRace) => swept.lost_races += 1,
+                Ok(Done::Kept) => swept.kept += 1,
+                Ok(Done::Unusable) => swept.unusable += 1,
+                Err(failure) => {
+                    // Whatever was half done is found again when the lease has ended.
                     warn!(
                         correlation_id = row.correlation_id, outbox.row = %row.id,
-                        outbox.attempts = row.attempts + 1, "outbox row {} stays: {e}", row.id
+                        "outbox row {} is left to a later sweep: {failure}", row.id
                     );
-                    let next = self.clock.now() + wait(row.attempts);
-                    self.outbox.keep(&row, &e.to_string(), Some(next)).await?;
                     swept.kept += 1;
                 }
             }
         }
         Ok(swept)
+    }
+
+    async fn one(&self, row: &OutboxRow) -> Result<Done, Failure> {
+        let lease = self.clock.now() + LEASE;
+        let Some(row) = patiently(|| self.outbox.claim(row, lease)).await? else {
+            return Ok(Done::LostRace);
+        };
+        if let Err(failure) = Notification::decode(row.payload.as_bytes()) {
+            error!(
+                correlation_id = row.correlation_id, outbox.row = %row.id,
+                "outbox row {} cannot be sent: {failure}", row.id
+            );
+            patiently(|| self.outbox.keep(&row, &failure.message, None)).await?;
+            return Ok(Done::Unusable);
+        }
+        match self.outbound.send(message(&row)).await {
+            Ok(()) => {
+                patiently(|| self.outbox.delete(&row)).await?;
+                Ok(Done::Sent)
+            }
+            Err(e) => {
+                warn!(
+                    correlation_id = row.correlation_id, outbox.row = %row.id,
+                    outbox.attempts = row.attempts + 1, "outbox row {} stays: {e}", row.id
+                );
+                let (reason, next) = (e.to_string(), self.clock.now() + wait(row.attempts));
+                patiently(|| self.outbox.keep(&row, &reason, Some(next))).await?;
+                Ok(Done::Kept)
+            }
+        }
+    }
+}
+
+enum Done {
+    Sent,
+    LostRace,
+    Kept,
+    Unusable,
+}
+
+/// Tries again what may pass, after the wait that was asked for: a sweep has nobody waiting for it.
+async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = 1;
+    loop {
+        let failure = match call().await {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        let pause = match failure.class {
+            Class::Transient => Duration::from_millis(100 << tries),
+            Class::Throttled { retry_after } if retry_after <= LONGEST_PAUSE => {
+                retry_after.max(Duration::from_millis(100))
+            }
+            _ => return Err(failure),
+        };
+        if tries == TRIES {
+            return Err(failure);
+        }
+        tries += 1;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -19,7 +19,6 @@ const PAGE: u32 = 100;
 
 /// Status reasons of an outbox row.
 mod status {
-    pub(super) const PENDING: u32 = 1;
     pub(super) const SENDING: u32 = 2;
     pub(super) const RETRY_WAIT: u32 = 3;
     pub(super) const FAILED: u32 = 4;
@@ -31,17 +30,11 @@ pub struct DataverseOutbox(pub DataverseClient);
 
 #[async_trait]
 impl Outbox for DataverseOutbox {
-    async fn due(
-        &self,
-        now: OffsetDateTime,
-        stale: OffsetDateTime,
-    ) -> Result<Vec<OutboxRow>, Failure> {
-        use status::{PENDING, RETRY_WAIT, SENDING};
+    async fn due(&self, now: OffsetDateTime) -> Result<Vec<OutboxRow>, Failure> {
         let filter = format!(
-            "(statuscode eq {RETRY_WAIT} and dvs_nextattempton le {}) or \
-             ((statuscode eq {PENDING} or statuscode eq {SENDING}) and modifiedon le {})",
-            rfc3339(now),
-            rfc3339(stale)
+            "statuscode ne {} and dvs_nextattempton le {}",
+            status::FAILED,
+            rfc3339(now)
         );
         let path = format!(
             "{SET}?$select=dvs_outboxid,dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts\
@@ -60,8 +53,12 @@ impl Outbox for DataverseOutbox {
         rows.iter().map(read).collect()
     }
 
-    async fn claim(&self, row: &OutboxRow) -> Result<Option<OutboxRow>, Failure> {
-        let columns = json!({ "statuscode": status::SENDING });
+    async fn claim(
+        &self,
+        row: &OutboxRow,
+        lease: OffsetDateTime,
+    ) -> Result<Option<OutboxRow>, Failure> {
+        let columns = json!({ "statuscode": status::SENDING, "dvs_nextattempton": rfc3339(lease) });
         match self.patch(row, &columns).await? {
             Ok(()) => {}
             Err(e) if e.is_conflict() || e.is_row_gone() => return Ok(None),

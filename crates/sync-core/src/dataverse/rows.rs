@@ -15,7 +15,7 @@ use crate::ports::{AckState, AckWrite, Acknowledgements, Source};
 use crate::snapshot::{Latest, RowVersion, Snapshot};
 
 /// Marks our own writes: a plug-in finds it in its shared variables and stays quiet.
-pub(super) const TAG: &str = "dvsync-ack";
+pub(super) const TAG: &str = "dataverse-sync";
 
 impl DataverseClient {
     /// Columns of one row; `None` when the row does not exist.
