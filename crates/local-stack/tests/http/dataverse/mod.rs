@@ -1,4 +1,13 @@
-mod basics;
+mod auth;
+mod batch;
+mod events;
+mod faults;
+mod lists;
+mod metadata;
+mod multiple;
+mod posting;
+mod reads;
+mod writes;
 
 use local_stack::dataverse::{Dataverse, DataverseConfig};
 use reqwest::header::HeaderMap;
