@@ -31,7 +31,7 @@ const WEEKDAYS: [&str; 7] = [
 
 /// A parsed expression. Each field is a set of its values, one bit each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ncrontab {
+pub(crate) struct Ncrontab {
     seconds: u64,
     minutes: u64,
     hours: u64,

@@ -1,5 +1,6 @@
 //! Feeds a Service Bus function: receive, invoke, settle (azure-sdk-for-net `ServiceBusListener`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,13 +46,13 @@ impl ServiceBusListener {
         let Some(mut receiver) = this.attach(&stop).await else {
             return;
         };
+        let slots = this.dispatcher.host.max_concurrent_calls;
+        let prefetch = this.dispatcher.host.prefetch_count as usize;
         let mut running: JoinSet<Finished> = JoinSet::new();
+        // What is left in here at the end is left to its lock, as prefetched messages are.
+        let mut waiting = VecDeque::new();
         while !stop.is_cancelled() || !running.is_empty() {
-            let free = this
-                .dispatcher
-                .host
-                .max_concurrent_calls
-                .saturating_sub(running.len());
+            let room = (slots + prefetch).saturating_sub(running.len() + waiting.len());
             tokio::select! {
                 Some(finished) = running.join_next() => {
                     let mut all = Vec::from_iter(finished.ok());
@@ -63,34 +64,36 @@ impl ServiceBusListener {
                     join_all(settling).await;
                 }
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
-                received = receiver.receive(free, RECEIVE_WAIT), if free > 0 && !stop.is_cancelled() => {
+                received = receiver.receive(room, RECEIVE_WAIT), if room > 0 && !stop.is_cancelled() => {
                     match received {
-                        Ok(messages) => {
-                            for message in messages {
-                                running.spawn(Arc::clone(&this).process(message));
-                            }
-                        }
+                        Ok(messages) => waiting.extend(messages),
                         Err(error) => this.pause_after(&error, &stop).await,
                     }
                 }
             }
+            while running.len() < slots
+                && !stop.is_cancelled()
+                && let Some(message) = waiting.pop_front()
+            {
+                running.spawn(Arc::clone(&this).process(message));
+            }
         }
         if let Err(error) = receiver.close().await {
-            this.dispatcher
-                .log
-                .host(LineLevel::Warning, format!("closing the receiver: {error}"));
+            let text = format!("closing the receiver: {error}");
+            this.dispatcher.log.host(LineLevel::Warning, text);
         }
     }
 
     /// Opens the link, however long the broker is away. `None` when told to stop.
     async fn attach(&self, stop: &CancellationToken) -> Option<Receiver> {
-        // Messages are locked from when they are fetched, so no more than can be worked on.
-        let prefetch = self.dispatcher.host.prefetch_count.max(1);
+        let host = &self.dispatcher.host;
+        let slots = u32::try_from(host.max_concurrent_calls).unwrap_or(u32::MAX);
+        let credit = slots.saturating_add(host.prefetch_count);
         while !stop.is_cancelled() {
             let entity = &self.config.entity;
             match self
                 .client
-                .receiver(entity, ReceiveMode::PeekLock, prefetch)
+                .receiver(entity, ReceiveMode::PeekLock, credit)
                 .await
             {
                 Ok(receiver) => return Some(receiver),
