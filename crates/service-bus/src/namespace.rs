@@ -125,9 +125,16 @@ impl Namespace {
     /// Attaches a receiving link, by one try.
     pub(crate) async fn inlet(&self, entity: &str, mode: ReceiveMode) -> Result<Inlet, ErrorKind> {
         let connection = self.authorized(entity).await?;
-        let patience = self.options.connect_timeout;
-        let attaching = Inlet::attach(connection.clone(), entity, mode);
-        attach_within(patience, &connection, attaching).await
+        let (patience, entity) = (self.options.connect_timeout, entity.to_owned());
+        // In a task of its own, which ends as it should when the caller does not wait for it: an
+        // attach that is cut off half-way would disturb the whole connection.
+        let attached = tokio::spawn(async move {
+            let attaching = Inlet::attach(connection.clone(), &entity, mode);
+            attach_within(patience, &connection, attaching).await
+        });
+        attached
+            .await
+            .unwrap_or_else(|error| Err(ErrorKind::Connection(error.to_string())))
     }
 
     /// Closes the connection, and the namespace for good.

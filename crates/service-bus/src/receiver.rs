@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::client;
@@ -23,8 +24,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
 /// broker send as many messages as it may return. Some of them may arrive after it returned; in
 /// peek-lock mode their locks run while they wait for the next call. For throughput, ask for many.
 ///
-/// Close it when done: messages that are still waiting in a dropped receiver stay locked until their
-/// locks expire.
+/// Close it when done. A dropped receiver does in the background what [`close`](Self::close) does.
 pub struct Receiver {
     namespace: Arc<Namespace>,
     entity: String,
@@ -120,28 +120,12 @@ impl Receiver {
     /// # Errors
     /// When the broker does not answer in time; the link is gone all the same.
     pub async fn close(mut self) -> Result<(), Error> {
-        let Some(mut link) = self.link.take() else {
+        let Some(link) = self.link.take() else {
             return Ok(());
         };
         let patience = self.namespace.options().try_timeout;
-        let ready = &mut self.ready;
-        let drained = link
-            .drain(patience, |message| ready.push_back(message))
-            .await;
-        for message in self.ready.drain(..) {
-            match message.lock_token {
-                Some(lock_token) => link.release(lock_token).await,
-                // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
-                None => tracing::warn!(
-                    entity = self.entity,
-                    message.sequence_number,
-                    "a message that was received and deleted was never handed out"
-                ),
-            }
-        }
-        let closed = link.close(patience).await;
-        drained
-            .and(closed)
+        wind_up(link, std::mem::take(&mut self.ready), patience)
+            .await
             .map_err(|kind| Error::new("close the receiver of", self.entity.as_str(), kind))
     }
 
@@ -158,7 +142,7 @@ impl Receiver {
                     Ok(()) => return Ok(()),
                     Err(failure) => failure,
                 };
-                self.link = None;
+                self.leave_link();
                 if self.ready.is_empty() {
                     return Err(failure);
                 }
@@ -189,14 +173,58 @@ impl Receiver {
         {
             self.ready.push_back(message?);
         }
-        if self.mode == ReceiveMode::ReceiveAndDelete {
+        if self.mode == ReceiveMode::ReceiveAndDelete && link.has_credit() {
             // Whatever the broker may still send is deleted there as it is sent: take the credit
             // back, so that it reaches the caller instead of waiting here for a call that may not come.
             let patience = self.namespace.options().try_timeout;
             let ready = &mut self.ready;
             link.drain(patience, |message| ready.push_back(message))
                 .await?;
+            if let Some(spent) = self.link.take() {
+                spent.close().await;
+            }
         }
         Ok(())
     }
+
+    /// Winds the link up in the background: to just drop a link the broker may still send on would
+    /// disturb the whole connection.
+    fn leave_link(&mut self) {
+        let patience = self.namespace.options().try_timeout;
+        if let (Some(link), Ok(runtime)) = (self.link.take(), Handle::try_current()) {
+            runtime.spawn(wind_up(link, VecDeque::new(), patience));
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let patience = self.namespace.options().try_timeout;
+        if let (Some(link), Ok(runtime)) = (self.link.take(), Handle::try_current()) {
+            runtime.spawn(wind_up(link, std::mem::take(&mut self.ready), patience));
+        }
+    }
+}
+
+/// Drains a link, gives back what nobody was handed, and ends it.
+async fn wind_up(
+    mut link: Inlet,
+    mut ready: VecDeque<ReceivedMessage>,
+    patience: Duration,
+) -> Result<(), ErrorKind> {
+    let drained = link
+        .drain(patience, |message| ready.push_back(message))
+        .await;
+    for message in ready {
+        match message.lock_token {
+            Some(lock_token) => link.release(lock_token).await,
+            // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
+            None => tracing::warn!(
+                message.sequence_number,
+                "a message that was received and deleted was never handed out"
+            ),
+        }
+    }
+    link.close().await;
+    drained
 }

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::session;
 use super::witness::Follow;
 use crate::connection::Connection;
 use crate::error::ErrorKind;
@@ -38,6 +39,8 @@ pub(crate) struct Inlet {
     mode: ReceiveMode,
     /// Deliveries taken from the link so far.
     received: u64,
+    /// What is left of the credit granted.
+    outstanding: u32,
     unsettled: Mutex<Unsettled>,
 }
 
@@ -77,14 +80,21 @@ impl Inlet {
             follow,
             mode,
             received: 0,
+            outstanding: 0,
             unsettled: Mutex::default(),
         })
     }
 
+    /// Whether the broker may still send.
+    pub(crate) fn has_credit(&self) -> bool {
+        self.outstanding > 0
+    }
+
     /// Lets the broker send until `credit` messages are on their way. Never takes credit back.
     pub(crate) async fn grant(&mut self, credit: u32) -> Result<(), ErrorKind> {
-        if self.receiver.credit() < credit {
+        if self.outstanding < credit {
             self.receiver.set_credit(credit).await.map_err(of_state)?;
+            self.outstanding = credit;
         }
         Ok(())
     }
@@ -94,7 +104,7 @@ impl Inlet {
         loop {
             match self.receiver.recv::<Body<Amqp>>().await {
                 Ok(delivery) => {
-                    self.received += 1;
+                    self.count();
                     let (info, message) = delivery.into_parts();
                     let lock_token = match self.mode {
                         ReceiveMode::PeekLock => incoming::lock_token(info.delivery_tag()),
@@ -108,7 +118,7 @@ impl Inlet {
                 }
                 Err(RecvError::MessageDecode(error)) => {
                     // Its lock will expire, and the broker dead-letters it when that was too often.
-                    self.received += 1;
+                    self.count();
                     tracing::warn!(error = %error.source, "a message cannot be read; left to its lock");
                 }
                 Err(error) => return Err(failure::of_receive(error)),
@@ -122,12 +132,16 @@ impl Inlet {
     }
 
     /// Takes back the credit and hands over each message that came before the broker knew.
+    ///
+    /// The link is good for nothing but [`close`](Self::close) afterwards: the library takes over the
+    /// broker's final count of deliveries at once, counts those it has yet to hand out a second time,
+    /// and would announce more credit than it grants.
     pub(crate) async fn drain(
         &mut self,
         patience: Duration,
         mut take: impl FnMut(ReceivedMessage),
     ) -> Result<(), ErrorKind> {
-        if self.receiver.credit() == 0 {
+        if !self.has_credit() {
             return Ok(());
         }
         let mut drained = self.follow.drained();
@@ -144,6 +158,7 @@ impl Inlet {
             while self.received < delivered {
                 take(self.next().await?);
             }
+            self.outstanding = 0;
             Ok(())
         };
         timeout(patience, draining)
@@ -167,13 +182,10 @@ impl Inlet {
         let settled = self.follow.settlement(lock_token);
         let state = settlement::delivery_state(settlement);
         self.receiver.dispose(info, state).await.ok()?;
-        let lost = async {
-            self.connection.life().over().await;
-        };
         let outcome = tokio::select! {
             biased;
             settled = timeout(patience, settled) => settled.ok()?.ok()?,
-            () = lost => return None,
+            () = self.connection.life().over() => return None,
         };
         drop(answer);
         match &outcome {
@@ -192,15 +204,15 @@ impl Inlet {
         }
     }
 
-    /// Detaches the link and ends its session.
-    pub(crate) async fn close(mut self, patience: Duration) -> Result<(), ErrorKind> {
-        let closing = async {
-            self.receiver.close().await.map_err(failure::of_detach)?;
-            self.session.end().await.map_err(failure::lost)
-        };
-        timeout(patience, closing)
-            .await
-            .unwrap_or(Err(ErrorKind::TimedOut(patience)))
+    /// Ends the link and its session. A link that still has credit must be
+    /// [drained](Self::drain) first.
+    pub(crate) async fn close(mut self) {
+        session::end(&mut self.session).await;
+    }
+
+    fn count(&mut self) {
+        self.received += 1;
+        self.outstanding = self.outstanding.saturating_sub(1);
     }
 
     fn remember(&self, token: Uuid, info: DeliveryInfo, locked_until: Option<OffsetDateTime>) {

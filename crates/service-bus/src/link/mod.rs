@@ -5,5 +5,6 @@ mod frames;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
 pub(crate) mod requester;
+mod session;
 pub(crate) mod tap;
 pub(crate) mod witness;

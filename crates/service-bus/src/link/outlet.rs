@@ -9,9 +9,10 @@ use fe2o3_amqp::{Sendable, Sender};
 use fe2o3_amqp_types::messaging::{Body, Outcome};
 use serde_amqp::Value as Amqp;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::session;
 use crate::connection::Connection;
 use crate::error::ErrorKind;
 use crate::sync::{Life, Live};
@@ -47,7 +48,6 @@ struct Job {
 pub(crate) struct Outlet {
     jobs: mpsc::Sender<Job>,
     life: Life,
-    _stop: DropGuard,
 }
 
 impl Outlet {
@@ -55,7 +55,9 @@ impl Outlet {
     pub(crate) async fn attach(connection: &Connection, address: &str) -> Result<Self, ErrorKind> {
         let mut session = connection.begin_session().await?;
         let sender = Self::attach_to(&mut session, address).await?;
-        Ok(Self::start(sender, Arc::new(session), Life::default()))
+        let life = Life::default();
+        let ended = session::hold(session, life.clone());
+        Ok(Self::start(sender, life, ended))
     }
 
     /// Attaches a link to a session.
@@ -68,24 +70,19 @@ impl Outlet {
             .map_err(failure::of_sender_attach)
     }
 
-    /// Serves an attached link until `life` ends, and ends it when the link is lost.
-    pub(crate) fn start(sender: Sender, session: Arc<SessionHandle<()>>, life: Life) -> Self {
+    /// Serves an attached link until `life` ends, and ends it when the link is lost. The link is kept
+    /// until its session has ended.
+    pub(crate) fn start(sender: Sender, life: Life, ended: CancellationToken) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let stop = tokio_util::sync::CancellationToken::new();
-        let serving = serve(sender, queue, life.clone());
-        let stopped = stop.clone();
+        let serving = life.clone();
         tokio::spawn(async move {
-            tokio::select! {
-                () = serving => {}
-                () = stopped.cancelled() => {}
-            }
-            drop(session);
+            let mut sender = sender;
+            serve(&mut sender, queue, &serving).await;
+            serving.end(ErrorKind::Closed);
+            ended.cancelled().await;
+            drop(sender);
         });
-        Self {
-            jobs,
-            life,
-            _stop: stop.drop_guard(),
-        }
+        Self { jobs, life }
     }
 
     pub(crate) fn life(&self) -> &Life {
@@ -94,7 +91,12 @@ impl Outlet {
 
     /// Sends a message and waits for the broker's answer.
     pub(crate) async fn send(&self, message: &Outbound) -> Result<(), ErrorKind> {
-        answer(self.transfer(message).await?).await
+        let delivery = self.transfer(message).await?;
+        tokio::select! {
+            biased;
+            answered = answer(delivery) => answered,
+            () = self.life.over() => Err(self.life.reason()),
+        }
     }
 
     /// Sends a message and returns while the broker's answer is still to come.
@@ -116,6 +118,12 @@ impl Live for Outlet {
     }
 }
 
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.life.end(ErrorKind::Closed);
+    }
+}
+
 /// Waits for the broker's answer to a transfer.
 pub(crate) async fn answer(delivery: Delivery) -> Result<(), ErrorKind> {
     delivery
@@ -124,7 +132,7 @@ pub(crate) async fn answer(delivery: Delivery) -> Result<(), ErrorKind> {
         .and_then(failure::of_outcome)
 }
 
-async fn serve(mut sender: Sender, mut queue: mpsc::Receiver<Job>, life: Life) {
+async fn serve(sender: &mut Sender, mut queue: mpsc::Receiver<Job>, life: &Life) {
     loop {
         let mut job = tokio::select! {
             biased;

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::outlet::{self, Outbound, Outlet};
+use super::session;
 use crate::connection::Connection;
 use crate::error::ErrorKind;
 use crate::sync::{Life, Live, lock};
@@ -49,16 +50,19 @@ impl Requester {
             .await
             .map_err(failure::of_receiver_attach)?;
         let sender = Outlet::attach_to(&mut session, node).await?;
-        let (session, life) = (Arc::new(session), Life::default());
-        let pending = Arc::new(Pending::default());
-        let answers = listen(receiver, pending.clone(), life.clone());
-        let held = session.clone();
+        let (life, pending) = (Life::default(), Arc::new(Pending::default()));
+        let ended = session::hold(session, life.clone());
+        let (answers, alive, ending) = (pending.clone(), life.clone(), ended.clone());
         tokio::spawn(async move {
-            answers.await;
-            drop(held);
+            let mut receiver = receiver;
+            listen(&mut receiver, &answers, &alive).await;
+            alive.end(ErrorKind::Closed);
+            lock(&answers).clear();
+            ending.cancelled().await;
+            drop(receiver);
         });
         Ok(Self {
-            outlet: Outlet::start(sender, session, life),
+            outlet: Outlet::start(sender, life, ended),
             reply_to,
             serial: AtomicU64::new(0),
             pending,
@@ -109,12 +113,6 @@ impl Live for Requester {
     }
 }
 
-impl Drop for Requester {
-    fn drop(&mut self) {
-        self.life().end(ErrorKind::Closed);
-    }
-}
-
 /// Removes what nobody waits for any more.
 struct Entry<'a> {
     pending: &'a Pending,
@@ -127,17 +125,17 @@ impl Drop for Entry<'_> {
     }
 }
 
-async fn listen(mut receiver: Receiver, pending: Arc<Pending>, life: Life) {
+async fn listen(receiver: &mut Receiver, pending: &Pending, life: &Life) {
     loop {
         let received = tokio::select! {
             biased;
-            () = life.over() => break,
+            () = life.over() => return,
             received = receiver.recv::<Body<Amqp>>() => received,
         };
         match received {
             Ok(delivery) => {
                 let message = delivery.into_message();
-                let waiting = correlation_id(&message).and_then(|id| lock(&pending).remove(id));
+                let waiting = correlation_id(&message).and_then(|id| lock(pending).remove(id));
                 // Nobody waits for the answer to a call that was given up.
                 if let Some(waiting) = waiting {
                     let _ = waiting.send(message);
@@ -148,11 +146,10 @@ async fn listen(mut receiver: Receiver, pending: Arc<Pending>, life: Life) {
             }
             Err(error) => {
                 life.end(failure::of_receive(error));
-                break;
+                return;
             }
         }
     }
-    lock(&pending).clear();
 }
 
 fn correlation_id(message: &AnyMessage) -> Option<&str> {
