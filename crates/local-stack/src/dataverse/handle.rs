@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -11,70 +10,20 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use super::config::DataverseConfig;
 use super::error::ApiError;
 use super::faults::DataverseFaults;
 use super::journal::{AckWrite, Change, DataverseCounters, Journal};
-use super::posting::{self, NotificationSender};
+use super::posting;
 use super::schema::{Schema, Table};
 use super::service::Save;
 use super::state::{Inner, State};
-use super::steps::{Step, Steps};
+use super::steps::Steps;
 use super::store::Store;
 use super::transaction::Transaction;
 use super::{sample, trace, web};
 use crate::dice::Dice;
-use crate::identity::TokenKey;
 use crate::serve::{Bound, Server, StartError};
-
-/// How the environment behaves.
-pub struct DataverseConfig {
-    /// Port on loopback; 0 lets the system choose.
-    pub port: u16,
-    /// Verifies access tokens, whose audience must be the environment's URL. `None` lets everybody
-    /// in.
-    pub auth: Option<TokenKey>,
-    /// Tenant named in the challenge of a 401.
-    pub tenant: Uuid,
-    /// The registered steps.
-    pub steps: Vec<Step>,
-    /// Value of `?tag=` at which the plug-in returns early: the integration's own writes.
-    pub integration_tag: String,
-    /// Where the asynchronous step posts to; with `None`, outbox rows stay Pending.
-    pub sender: Option<Arc<dyn NotificationSender>>,
-    /// How many notifications are posted at a time.
-    pub post_concurrency: usize,
-    /// `dvs_nextattempton` of a new outbox row, from now: how long the sweep leaves the row to the
-    /// asynchronous step.
-    pub pending_lease: Duration,
-    /// `dvs_nextattempton` after a failed post, from then.
-    pub retry_wait: Duration,
-    /// How many sample accounts to begin with: Microsoft's ten with their contacts first, generated
-    /// ones after. They cause no events.
-    pub sample_accounts: usize,
-    /// Seed of the generated accounts.
-    pub sample_seed: u64,
-    /// What goes wrong from the start.
-    pub faults: DataverseFaults,
-}
-
-impl Default for DataverseConfig {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            auth: None,
-            tenant: Uuid::new_v4(),
-            steps: Step::defaults(),
-            integration_tag: "dataverse-sync".to_owned(),
-            sender: None,
-            post_concurrency: 16,
-            pending_lease: Duration::from_secs(120),
-            retry_wait: Duration::from_secs(30),
-            sample_accounts: 0,
-            sample_seed: 0,
-            faults: DataverseFaults::default(),
-        }
-    }
-}
 
 /// A save that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! has returned ([`NotificationSender`]).
 
 mod cell;
+mod config;
 mod error;
 mod faults;
 mod handle;
@@ -25,8 +26,9 @@ mod trace;
 mod transaction;
 mod web;
 
+pub use config::DataverseConfig;
 pub use faults::DataverseFaults;
-pub use handle::{Dataverse, DataverseConfig, SaveError, Saved};
+pub use handle::{Dataverse, SaveError, Saved};
 pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts, RequestKind};
 pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
 pub use steps::Step;

@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::message::{ApiRequest, ApiResponse};
-use super::{Context, metadata, multiple, odata_version, read, write};
+use super::{Context, list, metadata, multiple, odata_version, property, read, write};
 use crate::dataverse::State;
 use crate::dataverse::error::ApiError;
 use crate::dataverse::journal::RequestKind;
@@ -134,8 +134,8 @@ fn answer(
     };
     let rest: Vec<&str> = rest.iter().map(|segment| segment.name.as_str()).collect();
     match (&first.key, rest.as_slice(), method) {
-        (None, [], &Method::GET) => read::collection(transaction.store(), operation, table),
-        (None, ["$count"], &Method::GET) => read::count(transaction.store(), operation, table),
+        (None, [], &Method::GET) => list::collection(transaction.store(), operation, table),
+        (None, ["$count"], &Method::GET) => list::count(transaction.store(), operation, table),
         (None, [], &Method::POST) => write::create(transaction, operation, table),
         (None, [action], &Method::POST) => match action.strip_prefix("Microsoft.Dynamics.CRM.") {
             Some(action) => multiple::run(transaction, operation, table, action),
@@ -145,16 +145,16 @@ fn answer(
         (Some(key), [], &Method::PATCH) => write::patch(transaction, operation, table, key),
         (Some(key), [], &Method::DELETE) => write::delete(transaction, operation, table, key),
         (Some(key), [name], &Method::GET) => {
-            read::property(transaction.store(), operation, table, key, name)
+            property::read(transaction.store(), operation, table, key, name)
         }
         (Some(key), [name], &Method::PUT) => {
-            write::put_property(transaction, operation, table, key, name)
+            property::put(transaction, operation, table, key, name)
         }
         (Some(key), [name], &Method::DELETE) => {
-            write::clear_property(transaction, operation, table, key, name)
+            property::clear(transaction, operation, table, key, name)
         }
         (Some(key), [name, "$ref"], &Method::DELETE) => {
-            write::clear_reference(transaction, operation, table, key, name)
+            property::clear_reference(transaction, operation, table, key, name)
         }
         (_, [] | ["$count"], _) => refused(),
         (_, [.., last], _) => Err(ApiError::unknown_segment(last)),

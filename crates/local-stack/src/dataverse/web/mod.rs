@@ -3,10 +3,12 @@
 mod batch;
 mod dispatch;
 mod headers;
+mod list;
 mod message;
 mod metadata;
 mod multipart;
 mod multiple;
+mod property;
 mod read;
 mod write;
 

@@ -16,7 +16,7 @@ use crate::dataverse::transaction::Transaction;
 
 /// What `If-Match` and `If-None-Match` demand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Precondition {
+pub(super) enum Precondition {
     None,
     /// `If-Match: *`
     Exists,
@@ -27,7 +27,7 @@ enum Precondition {
 }
 
 impl Precondition {
-    fn of(operation: &Operation<'_>) -> Self {
+    pub(super) fn of(operation: &Operation<'_>) -> Self {
         let header = |name| operation.request.header(name).map(str::trim);
         match (header("if-match"), header("if-none-match")) {
             (Some("*"), _) => Self::Exists,
@@ -120,7 +120,7 @@ fn find_row(
     }
 }
 
-fn check_version(
+pub(super) fn check_version(
     transaction: &Transaction<'_>,
     table: &Table,
     id: Uuid,
@@ -191,64 +191,6 @@ pub(super) fn delete(
     let id = existing(transaction.store(), table, key)?.id;
     check_version(transaction, table, id, &Precondition::of(operation))?;
     service::delete(transaction, &operation.save(), table, id)?;
-    Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
-}
-
-/// `PUT …/name {"value": …}`
-pub(super) fn put_property(
-    transaction: &mut Transaction<'_>,
-    operation: &Operation<'_>,
-    table: &Table,
-    key: &RowKey,
-    name: &str,
-) -> Result<ApiResponse, ApiError> {
-    let body = operation.request.object()?;
-    let value = body.get("value").cloned().unwrap_or(Value::Null);
-    set_property(transaction, operation, table, key, name, value)
-}
-
-/// `DELETE …/name`
-pub(super) fn clear_property(
-    transaction: &mut Transaction<'_>,
-    operation: &Operation<'_>,
-    table: &Table,
-    key: &RowKey,
-    name: &str,
-) -> Result<ApiResponse, ApiError> {
-    set_property(transaction, operation, table, key, name, Value::Null)
-}
-
-/// `DELETE …/primarycontactid/$ref`
-pub(super) fn clear_reference(
-    transaction: &mut Transaction<'_>,
-    operation: &Operation<'_>,
-    table: &Table,
-    key: &RowKey,
-    name: &str,
-) -> Result<ApiResponse, ApiError> {
-    if table.navigation(name).is_none() {
-        return Err(ApiError::unknown_segment(name));
-    }
-    set_property(transaction, operation, table, key, name, Value::Null)
-}
-
-fn set_property(
-    transaction: &mut Transaction<'_>,
-    operation: &Operation<'_>,
-    table: &Table,
-    key: &RowKey,
-    name: &str,
-    value: Value,
-) -> Result<ApiResponse, ApiError> {
-    operation.options.only(&[])?;
-    if table.property(name).is_none() && table.navigation(name).is_none() {
-        return Err(ApiError::unknown_segment(name));
-    }
-    let id = existing(transaction.store(), table, key)?.id;
-    check_version(transaction, table, id, &Precondition::of(operation))?;
-    let body = Map::from_iter([(name.to_owned(), value)]);
-    let payload = Payload::parse(table, &body, transaction.store())?;
-    service::update(transaction, &operation.save(), table, id, &payload)?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }
 

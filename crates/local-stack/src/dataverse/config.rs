@@ -1,0 +1,61 @@
+//! What an environment is started with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::faults::DataverseFaults;
+use super::posting::NotificationSender;
+use super::steps::Step;
+use crate::identity::TokenKey;
+
+/// How the environment behaves.
+pub struct DataverseConfig {
+    /// Port on loopback; 0 lets the system choose.
+    pub port: u16,
+    /// Verifies access tokens, whose audience must be the environment's URL. `None` lets everybody
+    /// in.
+    pub auth: Option<TokenKey>,
+    /// Tenant named in the challenge of a 401.
+    pub tenant: Uuid,
+    /// The registered steps.
+    pub steps: Vec<Step>,
+    /// Value of `?tag=` at which the plug-in returns early: the integration's own writes.
+    pub integration_tag: String,
+    /// Where the asynchronous step posts to; with `None`, outbox rows stay Pending.
+    pub sender: Option<Arc<dyn NotificationSender>>,
+    /// How many notifications are posted at a time.
+    pub post_concurrency: usize,
+    /// `dvs_nextattempton` of a new outbox row, from now: how long the sweep leaves the row to the
+    /// asynchronous step.
+    pub pending_lease: Duration,
+    /// `dvs_nextattempton` after a failed post, from then.
+    pub retry_wait: Duration,
+    /// How many sample accounts to begin with: Microsoft's ten with their contacts first, generated
+    /// ones after. They cause no events.
+    pub sample_accounts: usize,
+    /// Seed of the generated accounts.
+    pub sample_seed: u64,
+    /// What goes wrong from the start.
+    pub faults: DataverseFaults,
+}
+
+impl Default for DataverseConfig {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            auth: None,
+            tenant: Uuid::new_v4(),
+            steps: Step::defaults(),
+            integration_tag: "dataverse-sync".to_owned(),
+            sender: None,
+            post_concurrency: 16,
+            pending_lease: Duration::from_secs(120),
+            retry_wait: Duration::from_secs(30),
+            sample_accounts: 0,
+            sample_seed: 0,
+            faults: DataverseFaults::default(),
+        }
+    }
+}
