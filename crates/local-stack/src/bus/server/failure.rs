@@ -41,10 +41,11 @@ pub(super) fn unattached_handle(handle: u32) -> Failure {
     Failure::Session(error(SessionError::UnattachedHandle, text))
 }
 
-pub(super) fn message_too_large(size: usize, limit: usize) -> Error {
+/// In the service's words, which users search for.
+pub(super) fn message_too_large(delivery_id: u32, size: usize, limit: usize) -> Error {
     let text = format!(
-        "The received message (size:{size} bytes) exceeds the limit ({limit} bytes) currently \
-         allowed on the link."
+        "The received message (delivery-id:{delivery_id}, size:{size} bytes) exceeds the limit \
+         ({limit} bytes) currently allowed on the link."
     );
     error(LinkError::MessageSizeExceeded, text)
 }

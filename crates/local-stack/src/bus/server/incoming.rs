@@ -98,6 +98,7 @@ impl Incoming {
                     delivery_id,
                     format: transfer.message_format.unwrap_or(0),
                     settled: false,
+                    size: 0,
                     bytes: BytesMut::new(),
                 }
             }
@@ -106,23 +107,25 @@ impl Incoming {
             return Arrived::Nothing;
         }
         partial.settled |= transfer.settled.unwrap_or(false);
-        let size = partial.bytes.len() + payload.len();
-        if size > self.limit(limit) {
-            return Arrived::Detach(message_too_large(size, self.limit(limit)));
+        partial.size += payload.len();
+        if partial.size > self.target.limit(limit) {
+            partial.bytes.clear();
+        } else {
+            partial.bytes.extend_from_slice(payload);
         }
-        // Copied out of the read buffer, which a stored message would otherwise keep alive whole.
-        partial.bytes.extend_from_slice(payload);
         if transfer.more {
             self.partial = Some(partial);
             return Arrived::Nothing;
         }
         Arrived::Delivery(partial)
     }
+}
 
+impl Target {
+    /// The largest message it takes; requests wrap whole messages.
     fn limit(&self, message_limit: usize) -> usize {
-        match self.target {
+        match self {
             Target::Queue(_) => message_limit,
-            // Requests wrap whole messages.
             Target::Cbs | Target::Management(..) => 2 * message_limit,
         }
     }
@@ -133,6 +136,13 @@ fn process(
     target: &Target,
     delivery: &Partial,
 ) -> (DeliveryState, Option<Reply>) {
+    let limit = target.limit(ctx.hub.max_message_size);
+    if delivery.size > limit {
+        // The link stays: clients go on sending on it.
+        let reason = message_too_large(delivery.delivery_id, delivery.size, limit);
+        return (DeliveryState::Rejected(Rejected { error: Some(reason) }), None);
+    }
+    // Exactly as long as the message: what is stored shares this memory.
     let bytes = Bytes::copy_from_slice(&delivery.bytes);
     let result = match target {
         Target::Queue(entity) => {

@@ -44,6 +44,9 @@ pub(super) struct Partial {
     pub(super) delivery_id: u32,
     pub(super) format: u32,
     pub(super) settled: bool,
+    /// All bytes that came, whether kept or not.
+    pub(super) size: usize,
+    /// Empty once there are more than the link takes.
     pub(super) bytes: BytesMut,
 }
 
