@@ -20,7 +20,7 @@ use crate::wire::management::put_token;
 const SAS_TYPE: &str = "servicebus.windows.net:sastoken";
 const JWT_TYPE: &str = "jwt";
 /// The shortest wait before a token is renewed, however little life it has.
-const SHORTEST_WAIT: Duration = Duration::from_secs(5);
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What is needed to put tokens.
 #[derive(Debug, Clone)]
@@ -199,6 +199,6 @@ mod tests {
         let secs = Duration::from_secs;
         assert_eq!(renewal_wait(secs(3600), secs(300)), secs(3300));
         assert_eq!(renewal_wait(secs(400), secs(300)), secs(200));
-        assert_eq!(renewal_wait(secs(4), secs(300)), SHORTEST_WAIT);
+        assert_eq!(renewal_wait(secs(1), secs(300)), SHORTEST_WAIT);
     }
 }

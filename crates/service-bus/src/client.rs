@@ -259,6 +259,30 @@ mod tests {
         assert_eq!(client.peek("q", 0, 0).await.unwrap(), []);
     }
 
+    /// Callers spawn these. That is decided where the futures are made, and easily lost.
+    #[test]
+    fn every_call_may_be_moved_between_threads() {
+        fn sendable<T: Send>(_: T) {}
+        let text = "Endpoint=sb://h;SharedAccessKeyName=k;SharedAccessKey=s";
+        let client = Client::from_connection_string(text, ClientOptions::default()).unwrap();
+        let token = Uuid::nil();
+        sendable(client.send("q", OutgoingMessage::default()));
+        sendable(client.send_batch("q", vec![]));
+        sendable(client.schedule("q", vec![]));
+        sendable(client.cancel_scheduled("q", &[]));
+        sendable(client.settle("q", token, Settlement::Complete));
+        sendable(client.renew_lock("q", token));
+        sendable(client.peek("q", 0, 1));
+        sendable(client.receive_deferred("q", &[], ReceiveMode::PeekLock));
+        sendable(async {
+            let mut receiver = client.receiver("q", ReceiveMode::PeekLock, 1).await?;
+            for message in receiver.receive(1, std::time::Duration::ZERO).await? {
+                receiver.settle(&message, Settlement::Complete).await?;
+            }
+            receiver.close().await
+        });
+    }
+
     #[tokio::test]
     async fn after_close_every_call_fails_at_once() {
         let text = "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=s;UseDevelopmentEmulator=true";

@@ -1,5 +1,8 @@
 //! The `service-bus` client against the local broker.
 
+// Helpers outside of test functions may panic too.
+#![allow(clippy::unwrap_used)]
+
 mod receiving;
 mod reconnecting;
 mod scheduling;
