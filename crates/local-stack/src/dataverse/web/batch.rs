@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::dispatch::{run, run_in};
 use super::message::{ApiRequest, ApiResponse};
 use super::multipart::{Part, Writer, boundary, parts, request};
-use super::{Context, Side, odata_version, throttled};
+use super::{Context, LONGEST_URL, Side, odata_version, throttled};
 use crate::dataverse::State;
 use crate::dataverse::error::ApiError;
 use crate::dataverse::odata::paging::preferences;
@@ -198,12 +198,12 @@ fn read(batch: &ApiRequest) -> Result<Vec<Item>, ApiError> {
 
 fn item(part: &Part<'_>) -> Result<Item, ApiError> {
     let Some(boundary) = boundary(part.header("content-type")) else {
-        return Ok(Item::Single(request(part)?));
+        return Ok(Item::Single(operation(part)?));
     };
     let writes = parts(&with_line_end(part.content), boundary)?
         .iter()
         .map(|part| {
-            let request = request(part)?;
+            let request = operation(part)?;
             if request.method == Method::GET {
                 let message = "A GET request is not allowed in a change set.";
                 return Err(ApiError::bad_request(message));
@@ -217,6 +217,16 @@ fn item(part: &Part<'_>) -> Result<Item, ApiError> {
         })
         .collect::<Result<_, _>>()?;
     Ok(Item::ChangeSet(writes))
+}
+
+fn operation(part: &Part<'_>) -> Result<ApiRequest, ApiError> {
+    let request = request(part)?;
+    if request.url_length() > 2 * LONGEST_URL {
+        return Err(ApiError::bad_request(
+            "The URL of a batch operation is too long.",
+        ));
+    }
+    Ok(request)
 }
 
 /// The last line end of a nested body was taken as part of the boundary that follows it.

@@ -42,7 +42,7 @@ impl Operation<'_> {
 
     /// `https://…/api/data/v9.2`.
     pub(super) fn root(&self) -> String {
-        format!("{}/api/data/v9.2", self.state.url)
+        format!("{}/api/data/v9.2", self.context.url)
     }
 
     pub(super) fn row_url(&self, table: &Table, id: Uuid) -> String {
@@ -152,6 +152,9 @@ fn answer(
         }
         (Some(key), [name], &Method::DELETE) => {
             property::clear(transaction, operation, table, key, name)
+        }
+        (Some(key), [name, "$ref"], &Method::PUT) => {
+            property::set_reference(transaction, operation, table, key, name)
         }
         (Some(key), [name, "$ref"], &Method::DELETE) => {
             property::clear_reference(transaction, operation, table, key, name)

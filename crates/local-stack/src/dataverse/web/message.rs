@@ -23,6 +23,10 @@ impl ApiRequest {
         self.headers.get(name)?.to_str().ok()
     }
 
+    pub(super) fn url_length(&self) -> usize {
+        self.path.len() + self.query.len()
+    }
+
     /// The body as a JSON object.
     pub(super) fn object(&self) -> Result<Map<String, Value>, ApiError> {
         match serde_json::from_slice(&self.body) {

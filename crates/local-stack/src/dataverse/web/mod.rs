@@ -52,6 +52,8 @@ pub(super) enum Side {
 #[derive(Debug)]
 struct Context {
     side: Side,
+    /// The environment's URL as the caller wrote it: links in answers begin with it.
+    url: String,
     /// Id of the user row behind the caller.
     user_id: Uuid,
     now: OffsetDateTime,
@@ -120,7 +122,8 @@ async fn call(
 async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
     let now = OffsetDateTime::now_utc();
     let kind = dispatch::kind(&request);
-    let (side, user_id) = match caller(state, &request, now) {
+    let url = called_url(state, &request);
+    let (side, user_id) = match caller(state, &request, &url, now) {
         Ok(caller) => caller,
         Err(refused) => {
             state.inner().count(Side::Integration, kind, Fault::None);
@@ -150,18 +153,33 @@ async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
     }
     let context = Context {
         side,
+        url,
         user_id,
         now,
         correlation_id: correlation(&request),
         traceparent: trace::parent(request.header("traceparent")),
     };
-    let answer = if kind == RequestKind::Batch {
+    let answer = if request.url_length() > LONGEST_URL {
+        ApiResponse::empty(StatusCode::URI_TOO_LONG)
+    } else if kind == RequestKind::Batch {
         batch::answer(state, &context, &request)
     } else {
         dispatch::run(state, &context, &request)
     };
     (fault != Fault::ResetAfter).then(|| respond(state, answer))
 }
+
+/// `http://` and the host the caller addressed: an environment has several names (here
+/// `localhost` and `127.0.0.1`), and clients compare its links with the name they use.
+fn called_url(state: &State, request: &ApiRequest) -> String {
+    match request.header("host") {
+        Some(host) => format!("http://{host}"),
+        None => state.url.clone(),
+    }
+}
+
+/// The longest URL a request may have, in bytes; inside a batch it may be twice as long.
+const LONGEST_URL: usize = 32 * 1024;
 
 /// The id a client gave the whole chain of calls (`x-ms-correlation-id`), or a new one.
 fn correlation(request: &ApiRequest) -> Uuid {
@@ -174,6 +192,7 @@ fn correlation(request: &ApiRequest) -> Uuid {
 fn caller(
     state: &State,
     request: &ApiRequest,
+    url: &str,
     now: OffsetDateTime,
 ) -> Result<(Side, Uuid), Box<ApiResponse>> {
     let user_row = |oid: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, oid.as_bytes());
@@ -183,13 +202,13 @@ fn caller(
     let Some(key) = &state.auth else {
         return Ok((Side::Integration, user_row("integration")));
     };
-    match key.verify_bearer(&request.headers, &state.url, now) {
+    match key.verify_bearer(&request.headers, url, now) {
         Ok(claims) => Ok((Side::Integration, user_row(&claims.oid))),
         Err(_) => {
             let challenge = format!(
                 "Bearer authorization_uri=https://login.microsoftonline.com/{}/oauth2/authorize, \
                  resource_id={}/",
-                state.tenant, state.url
+                state.tenant, url
             );
             let response = ApiResponse::empty(StatusCode::UNAUTHORIZED);
             Err(Box::new(

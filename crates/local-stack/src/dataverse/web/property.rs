@@ -66,6 +66,23 @@ pub(super) fn clear(
     set(transaction, operation, table, key, name, Value::Null)
 }
 
+/// `PUT …/primarycontactid/$ref {"@odata.id": …}`
+pub(super) fn set_reference(
+    transaction: &mut Transaction<'_>,
+    operation: &Operation<'_>,
+    table: &Table,
+    key: &RowKey,
+    name: &str,
+) -> Result<ApiResponse, ApiError> {
+    let mut body = operation.request.object()?;
+    let reference = body.remove("@odata.id");
+    if table.navigation(name).is_none() {
+        return Err(ApiError::unknown_segment(name));
+    }
+    let bind = Map::from_iter([(format!("{name}@odata.bind"), reference.unwrap_or_default())]);
+    update(transaction, operation, table, key, &bind)
+}
+
 /// `DELETE …/primarycontactid/$ref`
 pub(super) fn clear_reference(
     transaction: &mut Transaction<'_>,
@@ -88,14 +105,29 @@ fn set(
     name: &str,
     value: Value,
 ) -> Result<ApiResponse, ApiError> {
-    operation.options.only(&[])?;
     if table.property(name).is_none() && table.navigation(name).is_none() {
         return Err(ApiError::unknown_segment(name));
     }
+    update(
+        transaction,
+        operation,
+        table,
+        key,
+        &Map::from_iter([(name.to_owned(), value)]),
+    )
+}
+
+fn update(
+    transaction: &mut Transaction<'_>,
+    operation: &Operation<'_>,
+    table: &Table,
+    key: &RowKey,
+    body: &Map<String, Value>,
+) -> Result<ApiResponse, ApiError> {
+    operation.options.only(&[])?;
     let id = existing(transaction.store(), table, key)?.id;
     check_version(transaction, table, id, &Precondition::of(operation))?;
-    let body = Map::from_iter([(name.to_owned(), value)]);
-    let payload = Payload::parse(table, &body, transaction.store())?;
+    let payload = Payload::parse(table, body, transaction.store())?;
     service::update(transaction, &operation.save(), table, id, &payload)?;
     Ok(ApiResponse::empty(StatusCode::NO_CONTENT))
 }

@@ -218,3 +218,30 @@ async fn generated_accounts_reach_the_number_asked_for_and_are_the_same_for_the_
     assert_eq!(one, same);
     assert_ne!(one, other);
 }
+
+#[tokio::test]
+async fn links_begin_with_the_name_the_caller_used() {
+    let dataverse = sampled().await;
+    let root = format!(
+        "http://localhost:{}/api/data/v9.2/",
+        dataverse.addr().port()
+    );
+    let list = crate::client().get(format!("{root}accounts?$select=name"));
+    let answer = send(list.header("prefer", "odata.maxpagesize=3")).await;
+    for link in ["@odata.nextLink", "@odata.context"] {
+        let link = answer.body[link].as_str().unwrap();
+        assert!(link.starts_with(&root), "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_over_32_kilobytes_is_too_long() {
+    let dataverse = sampled().await;
+    let ids = |count| vec![format!("'{}'", Uuid::nil()); count].join(",");
+    let filter = |count| {
+        let values = ids(count);
+        format!("Microsoft.Dynamics.CRM.In(PropertyName='accountid',PropertyValues=[{values}])")
+    };
+    assert_eq!(filtered(&dataverse, &filter(500)).await.status, 200);
+    assert_eq!(filtered(&dataverse, &filter(1000)).await.status, 414);
+}

@@ -1,5 +1,6 @@
 mod auth;
 mod batch;
+mod bus;
 mod events;
 mod faults;
 mod lists;

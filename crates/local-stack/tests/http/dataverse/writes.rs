@@ -291,3 +291,23 @@ async fn a_bypass_of_business_logic_is_refused_rather_than_ignored() {
     let answer = conditional(&dataverse, Method::PATCH, &path, bypass).await;
     assert_eq!(answer.status, 501);
 }
+
+#[tokio::test]
+async fn a_lookup_is_set_and_cleared_by_reference() {
+    let dataverse = sampled().await;
+    let account = sample(&dataverse, "account", "Litware");
+    let contact = sample(&dataverse, "contact", "Jim Glynn");
+    let path = format!("accounts({account})/primarycontactid/$ref");
+    let url = format!("{}/api/data/v9.2/contacts({contact})", dataverse.url());
+    let put = request(&dataverse, Method::PUT, &path).json(&json!({"@odata.id": url}));
+    assert_eq!(send(put).await.status, 204);
+    let held = || dataverse.row("account", account).unwrap()["_primarycontactid_value"].clone();
+    assert_eq!(held(), json!(contact));
+    assert_eq!(
+        send(request(&dataverse, Method::DELETE, &path))
+            .await
+            .status,
+        204
+    );
+    assert_eq!(held(), Value::Null);
+}
