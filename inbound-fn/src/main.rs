@@ -13,6 +13,7 @@ use sync_core::inbound::Inbound;
 use sync_core::outbox::{Sweeper, Swept};
 use sync_core::ports::{SystemClock, system_rng};
 use sync_core::queue::Settler;
+use sync_core::settings::{environment, seconds};
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -21,17 +22,21 @@ fn main() -> ExitCode {
 
 fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
-    let clock = Arc::new(SystemClock);
+    let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
+    let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let inbound = Inbound::new(
         app.settings.config,
         Arc::new(app.dataverse.clone()),
-        Settler::new(app.inbound, clock.clone(), system_rng()),
+        Settler::new(app.inbound, clock.clone(), rng.clone()),
+        rng.clone(),
         app.settings.deadline,
     );
     let sweeper = Sweeper::new(
         Arc::new(DataverseOutbox(app.dataverse)),
         app.outbound,
         clock,
+        rng,
+        lease,
     );
     Ok(HandlerApp::new()
         .function("Inbound", move |invocation: Invocation| {

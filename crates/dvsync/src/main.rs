@@ -1,2 +1,53 @@
-//! Placeholder.
-fn main() {}
+//! The command line of dataverse-sync.
+#![forbid(unsafe_code)]
+
+mod emulate;
+mod local;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reliable sync from Dynamics 365 / Dataverse to any target system, acknowledged back to the row.
+#[derive(Debug, Parser)]
+#[command(name = "dvsync", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole loop on this machine: Dataverse, Service Bus, both function apps and a target.
+    Local(local::Options),
+    /// Start one stand-in alone.
+    Emulate(emulate::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // First of all: whatever client is built later finds the one provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "error".into());
+    sync_core::telemetry::init_stderr(&level);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            eprintln!("dvsync: the runtime cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match cli.command {
+            Command::Local(options) => local::run(options).await,
+            Command::Emulate(options) => emulate::run(options).await.map(|()| ExitCode::SUCCESS),
+        }
+    });
+    done.unwrap_or_else(|e| {
+        eprintln!("dvsync: {e:#}");
+        ExitCode::FAILURE
+    })
+}

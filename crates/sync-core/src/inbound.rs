@@ -13,7 +13,8 @@ use crate::config::{SyncConfig, TableConfig};
 use crate::decide::Disposition;
 use crate::failure::{Failure, Stage};
 use crate::message::Message;
-use crate::ports::{AckState, AckWrite, Acknowledgements};
+use crate::patience::{Patience, try_patiently};
+use crate::ports::{AckState, AckWrite, Acknowledgements, SharedRng, jitter_ms};
 use crate::queue::{NotSettled, Settler};
 
 /// A row that changes between each read and write this often is left to a later attempt.
@@ -25,6 +26,7 @@ pub struct Inbound {
     config: Arc<SyncConfig>,
     rows: Arc<dyn Acknowledgements>,
     settler: Settler,
+    rng: SharedRng,
     deadline: Duration,
 }
 
@@ -45,12 +47,14 @@ impl Inbound {
         config: Arc<SyncConfig>,
         rows: Arc<dyn Acknowledgements>,
         settler: Settler,
+        rng: SharedRng,
         deadline: Duration,
     ) -> Self {
         Self {
             config,
             rows,
             settler,
+            rng,
             deadline,
         }
     }
@@ -99,23 +103,43 @@ impl Inbound {
         Ok(disposition)
     }
 
+    /// A write whose answer was lost may have happened: tried again, it meets a conflict, and the next
+    /// read tells.
+    async fn patiently<T, F>(
+        &self,
+        table: &TableConfig,
+        call: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let retries = table.policy.in_process_retries();
+        let patience = Patience {
+            retries,
+            longest_wait: Duration::ZERO,
+        };
+        try_patiently(patience, || jitter_ms(&self.rng), call).await
+    }
+
     /// Reads, decides and writes under the etag, until nobody changed the row in between. That makes
     /// "an older acknowledgement never overwrites a newer one" exact, also across instances.
     async fn write(&self, ack: &Acknowledgement, table: &TableConfig) -> Result<Done, Failure> {
         let (row, correlation) = (ack.source_row_id, ack.correlation_id.as_str());
         for _ in 0..MOST_CONFLICTS {
-            let Some(state) = self.rows.read(table, row, correlation).await? else {
+            let read = || self.rows.read(table, row, correlation);
+            let Some(state) = self.patiently(table, read).await? else {
                 return Ok(Done::RowGone);
             };
             if !is_news(ack, &state) {
                 return Ok(Done::Stale);
             }
             let columns = columns(ack, table);
-            match self
-                .rows
-                .write(table, row, &state.etag, columns, correlation)
-                .await?
-            {
+            let write = || {
+                let columns = columns.clone();
+                self.rows
+                    .write(table, row, &state.etag, columns, correlation)
+            };
+            match self.patiently(table, write).await? {
                 AckWrite::Written => return Ok(Done::Written),
                 AckWrite::Gone => return Ok(Done::RowGone),
                 AckWrite::Conflict => {}

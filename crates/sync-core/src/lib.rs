@@ -25,6 +25,7 @@ pub mod message;
 pub mod notification;
 pub mod outbound;
 pub mod outbox;
+mod patience;
 pub mod policy;
 pub mod ports;
 pub mod queue;

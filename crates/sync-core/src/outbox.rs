@@ -12,9 +12,10 @@ use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
 use tracing::{error, warn};
 
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::notification::Notification;
-use crate::ports::{Clock, Queue};
+use crate::patience::{Patience, try_patiently};
+use crate::ports::{Clock, Queue, SharedRng, jitter_ms};
 
 /// A notification that is not on the queue yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,14 +74,14 @@ pub struct Swept {
     pub unusable: u32,
 }
 
-/// A row that was claimed is left to its sweeper for this long.
-const LEASE: Duration = Duration::from_secs(30);
 /// Longest wait between two tries of one row.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-/// Tries of one request to Dataverse within one sweep.
-const TRIES: u32 = 4;
-/// Longest Retry-After that a sweep waits for; the next sweep finds what this one leaves.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+/// A sweep has nobody waiting for it, so it waits for a throttle itself; the next sweep finds what this
+/// one leaves.
+const PATIENCE: Patience = Patience {
+    retries: 3,
+    longest_wait: Duration::from_secs(20),
+};
 
 /// Sweeps the outbox into the outbound queue.
 #[derive(Clone)]
@@ -88,16 +89,33 @@ pub struct Sweeper {
     outbox: Arc<dyn Outbox>,
     outbound: Arc<dyn Queue>,
     clock: Arc<dyn Clock>,
+    rng: SharedRng,
+    lease: Duration,
 }
 
 impl Sweeper {
-    /// From `outbox` to `outbound`.
-    pub fn new(outbox: Arc<dyn Outbox>, outbound: Arc<dyn Queue>, clock: Arc<dyn Clock>) -> Self {
+    /// From `outbox` to `outbound`. A row that was claimed is left to its sweeper for `lease`.
+    pub fn new(
+        outbox: Arc<dyn Outbox>,
+        outbound: Arc<dyn Queue>,
+        clock: Arc<dyn Clock>,
+        rng: SharedRng,
+        lease: Duration,
+    ) -> Self {
         Self {
             outbox,
             outbound,
             clock,
+            rng,
+            lease,
         }
+    }
+
+    async fn patiently<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        try_patiently(PATIENCE, || jitter_ms(&self.rng), call).await
     }
 
     /// One sweep over what is due now. A row that fails does not keep the others waiting.
@@ -106,7 +124,7 @@ impl Sweeper {
     /// When the outbox cannot be read at all.
     pub async fn sweep(&self) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
-        let due = patiently(|| self.outbox.due(self.clock.now())).await?;
+        let due = self.patiently(|| self.outbox.due(self.clock.now())).await?;
         for row in due {
             match self.one(&row).await {
                 Ok(Done::Sent) => swept.sent += 1,
@@ -127,8 +145,8 @@ impl Sweeper {
     }
 
     async fn one(&self, row: &OutboxRow) -> Result<Done, Failure> {
-        let lease = self.clock.now() + LEASE;
-        let Some(row) = patiently(|| self.outbox.claim(row, lease)).await? else {
+        let lease = self.clock.now() + self.lease;
+        let Some(row) = self.patiently(|| self.outbox.claim(row, lease)).await? else {
             return Ok(Done::LostRace);
         };
         if let Err(failure) = Notification::decode(row.payload.as_bytes()) {
@@ -136,12 +154,13 @@ impl Sweeper {
                 correlation_id = row.correlation_id, outbox.row = %row.id,
                 "outbox row {} cannot be sent: {failure}", row.id
             );
-            patiently(|| self.outbox.keep(&row, &failure.message, None)).await?;
+            self.patiently(|| self.outbox.keep(&row, &failure.message, None))
+                .await?;
             return Ok(Done::Unusable);
         }
         match self.outbound.send(message(&row)).await {
             Ok(()) => {
-                patiently(|| self.outbox.delete(&row)).await?;
+                self.patiently(|| self.outbox.delete(&row)).await?;
                 Ok(Done::Sent)
             }
             Err(e) => {
@@ -150,7 +169,8 @@ impl Sweeper {
                     outbox.attempts = row.attempts + 1, "outbox row {} stays: {e}", row.id
                 );
                 let (reason, next) = (e.to_string(), self.clock.now() + wait(row.attempts));
-                patiently(|| self.outbox.keep(&row, &reason, Some(next))).await?;
+                self.patiently(|| self.outbox.keep(&row, &reason, Some(next)))
+                    .await?;
                 Ok(Done::Kept)
             }
         }
@@ -162,32 +182,6 @@ enum Done {
     LostRace,
     Kept,
     Unusable,
-}
-
-/// Tries again what may pass, after the wait that was asked for: a sweep has nobody waiting for it.
-async fn patiently<T, F>(mut call: impl FnMut() -> F) -> Result<T, Failure>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let mut tries = 1;
-    loop {
-        let failure = match call().await {
-            Ok(done) => return Ok(done),
-            Err(failure) => failure,
-        };
-        let pause = match failure.class {
-            Class::Transient => Duration::from_millis(100 << tries),
-            Class::Throttled { retry_after } if retry_after <= LONGEST_PAUSE => {
-                retry_after.max(Duration::from_millis(100))
-            }
-            _ => return Err(failure),
-        };
-        if tries == TRIES {
-            return Err(failure);
-        }
-        tries += 1;
-        tokio::time::sleep(pause).await;
-    }
 }
 
 fn wait(attempts: u32) -> Duration {

@@ -163,3 +163,11 @@ pub fn system_rng() -> SharedRng {
     use rand::SeedableRng;
     std::sync::Arc::new(std::sync::Mutex::new(rand::rngs::SmallRng::from_os_rng()))
 }
+
+/// A few milliseconds of jitter for a pause within an invocation.
+pub(crate) fn jitter_ms(rng: &SharedRng) -> u64 {
+    use rand::Rng;
+    rng.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .random_range(0..50)
+}

@@ -241,7 +241,11 @@ fn url(get: Lookup<'_>, name: &'static str, example: &'static str) -> Result<Url
     }
 }
 
-fn seconds(
+/// A setting in seconds, fractions allowed.
+///
+/// # Errors
+/// When it is there and no number between 0.1 and 86400.
+pub fn seconds(
     get: Lookup<'_>,
     name: &'static str,
     example: &'static str,

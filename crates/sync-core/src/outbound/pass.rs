@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{Notice, OutboundParts, Served, blank, envelope};
 use crate::acknowledgement::Outcome;
 use crate::config::{DeletePolicy, TableConfig};
-use crate::failure::{Class, Failure, Stage};
+use crate::failure::{Failure, Stage};
 use crate::flight::{self, Landed};
 use crate::mapping;
-use crate::ports::{Change, Delivery, Receipt};
+use crate::patience::{Patience, try_patiently};
+use crate::ports::{Change, Delivery, Receipt, jitter_ms};
 use crate::snapshot::{Latest, RowKey, RowVersion};
 
 type Answer = Result<Served, Failure>;
@@ -234,29 +234,17 @@ impl Course {
         })
     }
 
-    /// Absorbs a blip in process: a few tries of a transient failure, at once or nearly so.
+    /// Absorbs a blip in process.
     async fn retrying<'a, T, F>(&'a self, mut call: impl FnMut(&'a Self) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let mut tries = 0;
-        loop {
-            match call(self).await {
-                Err(failure)
-                    if failure.class == Class::Transient
-                        && tries < self.table.policy.in_process_retries() =>
-                {
-                    let pause = {
-                        let rng = self.parts.rng.lock();
-                        let mut rng = rng.unwrap_or_else(std::sync::PoisonError::into_inner);
-                        Duration::from_millis((50 << tries) + rng.random_range(0..50))
-                    };
-                    tries += 1;
-                    sleep(pause).await;
-                }
-                result => return result,
-            }
-        }
+        let retries = self.table.policy.in_process_retries();
+        let patience = Patience {
+            retries,
+            longest_wait: Duration::ZERO,
+        };
+        try_patiently(patience, || jitter_ms(&self.parts.rng), || call(self)).await
     }
 }
 

@@ -1,0 +1,207 @@
+//! `dvsync emulate`: one stand-in alone, for other people's tests and for trying things out.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use local_stack::bus::{Broker, BrokerConfig};
+use local_stack::dataverse::{Dataverse, DataverseConfig};
+use local_stack::identity::{Identity, IdentityConfig, TokenKey};
+use local_stack::target::{Target, TargetConfig};
+use local_stack::tls::LocalCa;
+use local_stack::vault::{Vault, VaultConfig};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::local::stopped;
+
+/// Options of `dvsync emulate`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    part: Part,
+    /// Where to listen, on loopback; port 0 takes a free one.
+    #[arg(long, global = true, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
+    listen: SocketAddr,
+    /// Say where it listens as one line of JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Azure Service Bus over AMQP.
+    ServiceBus {
+        /// A queue with default settings; repeatable.
+        #[arg(long = "queue")]
+        queues: Vec<String>,
+        /// Queues in the shape of Microsoft's emulator's Config.json.
+        #[arg(long, conflicts_with = "queues")]
+        config: Option<PathBuf>,
+    },
+    /// The Dataverse Web API with accounts, contacts and the outbox.
+    Dataverse {
+        /// Accounts to start with: the well-known sample ones first, then generated ones.
+        #[arg(long, default_value_t = 10)]
+        rows: usize,
+        /// Seed of the generated ones.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// The customer API.
+    Target {
+        /// What callers must send as x-api-key.
+        #[arg(long, default_value = "local-key")]
+        api_key: String,
+    },
+    /// The managed-identity endpoint of App Service.
+    Identity,
+    /// Key Vault over TLS, with the identity endpoint its tokens come from.
+    KeyVault {
+        /// NAME=VALUE; repeatable.
+        #[arg(long = "secret")]
+        secrets: Vec<String>,
+        /// Where to write the certificate to trust (SSL_CERT_FILE).
+        #[arg(long, default_value = "dvsync-ca.pem")]
+        ca: PathBuf,
+    },
+}
+
+/// Starts the stand-in and keeps it up until Ctrl-C.
+pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+    if !options.listen.ip().is_loopback() {
+        bail!(
+            "--listen {} is not a loopback address: stand-ins are for this machine only",
+            options.listen
+        );
+    }
+    let port = options.listen.port();
+    match options.part {
+        Part::ServiceBus { queues, config } => {
+            let mut config = match config {
+                Some(path) => {
+                    let text = fs::read_to_string(&path)
+                        .with_context(|| format!("cannot read {}", path.display()))?;
+                    BrokerConfig::from_emulator_json(&text)
+                        .with_context(|| path.display().to_string())?
+                }
+                None if queues.is_empty() => {
+                    bail!("name the queues: --queue outbound --queue inbound, or --config FILE")
+                }
+                None => BrokerConfig::with_queues(queues.iter().map(String::as_str)),
+            };
+            config.listen = options.listen;
+            let broker = Broker::start(config).await?;
+            let mut queues = broker.queues();
+            queues.sort();
+            say(
+                options.json,
+                &json!({
+                    "connectionString": broker.connection_string(), "listen": broker.addr().to_string(), "queues": queues,
+                }),
+            );
+            stopped().await?;
+            broker.shutdown().await;
+        }
+        Part::Dataverse { rows, seed } => {
+            let dataverse = Dataverse::start(DataverseConfig {
+                port,
+                sample_accounts: rows,
+                sample_seed: seed,
+                ..DataverseConfig::default()
+            })
+            .await?;
+            say(options.json, &json!({ "url": dataverse.url() }));
+            stopped().await?;
+            dataverse.shutdown().await;
+        }
+        Part::Target { api_key } => {
+            let target = Target::start(TargetConfig {
+                port,
+                api_key,
+                ..TargetConfig::default()
+            })
+            .await?;
+            say(
+                options.json,
+                &json!({ "url": target.url(), "apiKey": target.api_key() }),
+            );
+            stopped().await?;
+            target.shutdown().await;
+        }
+        Part::Identity => {
+            let identity = Identity::start(IdentityConfig {
+                port,
+                ..IdentityConfig::default()
+            })
+            .await?;
+            say(
+                options.json,
+                &json!({ "IDENTITY_ENDPOINT": identity.url(), "IDENTITY_HEADER": identity.header() }),
+            );
+            stopped().await?;
+            identity.shutdown().await;
+        }
+        Part::KeyVault { secrets, ca } => key_vault(port, options.json, &secrets, &ca).await?,
+    }
+    Ok(())
+}
+
+async fn key_vault(
+    port: u16,
+    json: bool,
+    secrets: &[String],
+    ca_path: &Path,
+) -> anyhow::Result<()> {
+    let key = TokenKey::random();
+    let identity = Identity::start(IdentityConfig {
+        key: key.clone(),
+        ..IdentityConfig::default()
+    })
+    .await?;
+    let ca = LocalCa::new()?;
+    ca.write_pem(ca_path)
+        .with_context(|| format!("cannot write {}", ca_path.display()))?;
+    let vault = Vault::start(VaultConfig {
+        port,
+        ca: &ca,
+        key,
+        tenant: Uuid::new_v4(),
+    })
+    .await?;
+    for secret in secrets {
+        // The value is never repeated, not even in an error.
+        let (name, value) = secret
+            .split_once('=')
+            .context("--secret takes NAME=VALUE")?;
+        vault.set_secret(name, value);
+    }
+    say(
+        json,
+        &json!({
+            "KEY_VAULT_URL": vault.url(), "SSL_CERT_FILE": ca_path.display().to_string(),
+            "IDENTITY_ENDPOINT": identity.url(), "IDENTITY_HEADER": identity.header(),
+        }),
+    );
+    stopped().await?;
+    vault.shutdown().await;
+    identity.shutdown().await;
+    Ok(())
+}
+
+/// One line of JSON for machines, a line per value for people.
+fn say(as_json: bool, what: &Value) {
+    if as_json {
+        println!("{what}");
+        return;
+    }
+    for (name, value) in what.as_object().into_iter().flatten() {
+        match value.as_str() {
+            Some(text) => println!("{name}: {text}"),
+            None => println!("{name}: {value}"),
+        }
+    }
+    println!("Ctrl-C stops it.");
+}

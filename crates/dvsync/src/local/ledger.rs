@@ -1,0 +1,203 @@
+//! The ledger: did anything get lost, does anything differ?
+//!
+//! Counted from the stand-ins' own records: what Dataverse committed, what the broker holds, what the
+//! target holds. Nothing the function apps claim is believed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use local_stack::bus::MessageView;
+use local_stack::dataverse::{Change, Operation};
+use local_stack::stack::{INBOUND, OUTBOUND, Stack};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sync_core::config::SyncConfig;
+use sync_core::mapping;
+use uuid::Uuid;
+
+/// What became of everything.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Ledger {
+    /// Changes of rows that users committed.
+    pub(crate) changes: usize,
+    /// Notifications that these caused.
+    pub(crate) notifications: usize,
+    /// Calls that changed the target.
+    pub(crate) deliveries: u64,
+    /// Acknowledgements written to rows.
+    pub(crate) acknowledgements: usize,
+    /// Scheduled copies that the broker took, on both queues.
+    pub(crate) retries: u64,
+    /// Messages in the dead-letter queues.
+    pub(crate) dead_lettered: usize,
+    /// Notifications still in the outbox or on a queue.
+    pub(crate) pending: usize,
+    /// Notifications neither acknowledged at their version or a newer one, nor dead-lettered, nor
+    /// pending.
+    pub(crate) lost: usize,
+    /// Rows whose state in the target is not the mapping of the Dataverse row.
+    pub(crate) differing: usize,
+    /// Requests of the function apps to Dataverse.
+    pub(crate) dataverse_requests: u64,
+    /// The same, per distinct row that changed.
+    pub(crate) dataverse_requests_per_row: f64,
+    /// Messages delivered again because a handler died or a lock ended.
+    pub(crate) redeliveries: u64,
+    /// Posts that the plug-in could not make, or not finish, and the sweep did.
+    pub(crate) swept: u64,
+    /// Handler processes killed.
+    pub(crate) handler_kills: u64,
+    /// From start to the first acknowledged row.
+    pub(crate) first_synced_ms: Option<u128>,
+    /// From start to the end.
+    pub(crate) elapsed_ms: u128,
+}
+
+impl Ledger {
+    /// Whether the promise was kept.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lost == 0 && self.differing == 0
+    }
+
+    /// Counts.
+    pub(crate) fn count(stack: &Stack, config: &SyncConfig) -> Self {
+        // The queues first: what they let go of in between shows up further along the way.
+        let places = Places::of(stack);
+        let (changes, counters) = (stack.dataverse.changes(), stack.dataverse.counters());
+        let target = Held::of(stack, config);
+        let mut ledger = Self {
+            changes: changes.len(),
+            deliveries: stack.target.counters().applied,
+            acknowledgements: stack.dataverse.ack_writes().len(),
+            dead_lettered: places.dead_messages,
+            dataverse_requests: counters.integration.total(),
+            swept: counters.post_failures,
+            ..Self::default()
+        };
+        for queue in [OUTBOUND, INBOUND] {
+            if let Some(counters) = stack.bus.counters(queue) {
+                ledger.retries += counters.scheduled;
+                ledger.redeliveries += counters.abandoned + counters.lock_expiries;
+            }
+        }
+        let mut rows = BTreeSet::new();
+        for change in &changes {
+            rows.insert((change.table, change.row_id));
+            let Some(id) = change.notification_id else {
+                continue;
+            };
+            ledger.notifications += 1;
+            let id = id.to_string();
+            if places.pending.contains(&id) {
+                ledger.pending += 1;
+            } else if !places.dead.contains(&id) && !target.is_acknowledged(stack, change) {
+                ledger.lost += 1;
+            }
+        }
+        ledger.differing = rows
+            .iter()
+            .filter(|(table, id)| target.differs(stack, table, *id))
+            .count();
+        #[allow(clippy::cast_precision_loss)] // counts far below 2^52
+        if !rows.is_empty() {
+            ledger.dataverse_requests_per_row =
+                ledger.dataverse_requests as f64 / rows.len() as f64;
+        }
+        ledger
+    }
+}
+
+/// Which notifications are where, by the broker's and the outbox table's records.
+struct Places {
+    pending: BTreeSet<String>,
+    dead: BTreeSet<String>,
+    dead_messages: usize,
+}
+
+impl Places {
+    fn of(stack: &Stack) -> Self {
+        let mut places = Self {
+            pending: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            dead_messages: 0,
+        };
+        for row in stack.dataverse.outbox() {
+            if let Some(id) = row.get("dvs_messageid").and_then(Value::as_str) {
+                places.pending.insert(id.to_owned());
+            }
+        }
+        for queue in [OUTBOUND, INBOUND] {
+            let Some(snapshot) = stack.bus.snapshot(queue) else {
+                continue;
+            };
+            let waiting = [
+                &snapshot.active,
+                &snapshot.locked,
+                &snapshot.scheduled,
+                &snapshot.deferred,
+            ];
+            places
+                .pending
+                .extend(waiting.into_iter().flatten().filter_map(notification_id));
+            places
+                .dead
+                .extend(snapshot.dead_letter.iter().filter_map(notification_id));
+            places.dead_messages += snapshot.dead_letter.len();
+        }
+        places
+    }
+}
+
+/// The notification a message is or answers; both kinds of body name it.
+fn notification_id(message: &MessageView) -> Option<String> {
+    let body: Value = serde_json::from_slice(&message.body).ok()?;
+    body.get("notificationId")?.as_str().map(str::to_owned)
+}
+
+/// What the target holds, and what it should hold.
+struct Held<'a> {
+    config: &'a SyncConfig,
+    rows: BTreeMap<(String, String), Map<String, Value>>,
+}
+
+impl<'a> Held<'a> {
+    fn of(stack: &Stack, config: &'a SyncConfig) -> Self {
+        let rows = stack.target.rows().into_iter();
+        let rows = rows
+            .map(|r| ((format!("/{}", r.entity), r.external_id), r.body))
+            .collect();
+        Self { config, rows }
+    }
+
+    fn get(&self, table: &str, id: Uuid) -> Option<&Map<String, Value>> {
+        let path = self.config.tables.get(table)?.path_of(id);
+        let (entity, id) = path.rsplit_once('/')?;
+        self.rows.get(&(entity.to_owned(), id.to_owned()))
+    }
+
+    /// Whether the row says so itself. A deleted row can no longer say anything; then the target must
+    /// have forgotten it.
+    fn is_acknowledged(&self, stack: &Stack, change: &Change) -> bool {
+        let Some(row) = stack.dataverse.row(change.table, change.row_id) else {
+            return self.get(change.table, change.row_id).is_none();
+        };
+        let Some(table) = self.config.tables.get(change.table) else {
+            return false;
+        };
+        let version = row.get(&table.ack.version).and_then(Value::as_str);
+        let version: Option<i64> = version.and_then(|v| v.parse().ok());
+        debug_assert!(
+            change.operation != Operation::Delete,
+            "a deleted row never comes back here"
+        );
+        version.is_some_and(|version| version >= change.version)
+    }
+
+    fn differs(&self, stack: &Stack, table: &str, id: Uuid) -> bool {
+        let should = stack.dataverse.row(table, id).and_then(|row| {
+            let payload = mapping::map(self.config.tables.get(table)?, &row);
+            payload.ok().map(|p| p.body)
+        });
+        self.get(table, id) != should.as_ref()
+    }
+}

@@ -1,0 +1,246 @@
+//! `dvsync local`: the whole loop on this machine, watched.
+
+mod faults;
+mod ledger;
+mod show;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use local_stack::apps::{self, App};
+use local_stack::host::{LineLevel, LogLine};
+use local_stack::stack::{Ports, Stack, StackConfig};
+use serde_json::{Value, json};
+use sync_core::config::SyncConfig;
+
+use faults::{Profile, Saboteur};
+use ledger::Ledger;
+use show::Show;
+
+/// Options of `dvsync local`.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Changes to make; without it, a few for show.
+    #[arg(long)]
+    changes: Option<u64>,
+    /// Accounts: Microsoft's well-known sample accounts with their contacts first, then generated ones.
+    #[arg(long, default_value_t = 10)]
+    rows: usize,
+    /// Seed of rows, changes and faults.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What goes wrong: `light` and `heavy` inject failures of the target and of Dataverse, and `heavy`
+    /// kills the function apps' processes as well.
+    #[arg(long, value_enum, default_value_t = Profile::None)]
+    faults: Profile,
+    /// Stop once every change has reached its end, and print the ledger.
+    #[arg(long)]
+    exit_when_drained: bool,
+    /// Give up waiting for that after so many seconds.
+    #[arg(long, default_value_t = 600)]
+    drain_timeout: u64,
+    /// Write the ledger to this file as JSON.
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Print the ledger as one line of JSON, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Print every line of both apps' logs.
+    #[arg(long)]
+    logs: bool,
+}
+
+/// Fixed ports, so that the printed commands can be typed from memory; a port that is taken is
+/// replaced by a free one.
+const PORTS: Ports = Ports {
+    bus: 5672,
+    dataverse: 8310,
+    target: 8320,
+};
+
+/// Runs it.
+pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
+    let interactive = !options.exit_when_drained;
+    let show = Arc::new(Show::new(options.json));
+    show.step("Building outbound-fn and inbound-fn ...");
+    let binaries = tokio::task::spawn_blocking(apps::binaries).await??;
+
+    let started = Instant::now();
+    let sync_json = local_sync_json()?;
+    let config = SyncConfig::parse(&sync_json, "sync.json")?;
+    let (show_lines, all) = (Arc::clone(&show), options.logs);
+    let stack = Stack::start(StackConfig {
+        binaries,
+        sync_json,
+        rows: options.rows,
+        seed: options.seed,
+        ports: if interactive {
+            free(PORTS)
+        } else {
+            Ports::default()
+        },
+        settings: Default::default(),
+        on_line: Some(Arc::new(move |app: App, line: &LogLine| {
+            if all || line.level > LineLevel::Information {
+                show_lines.log(app.binary(), line);
+            }
+        })),
+    })
+    .await?;
+    show.endpoints(&stack);
+
+    let mut run = Run {
+        stack,
+        config,
+        show,
+        started,
+        first_synced: None,
+        handler_kills: 0,
+    };
+    let finished = tokio::select! {
+        finished = run.drive(&options) => finished,
+        stopped = stopped() => stopped.map(|()| false),
+    };
+    let drained = finished?;
+    let ledger = run.ledger();
+    if let Some(path) = &options.report {
+        let text = serde_json::to_string_pretty(&ledger)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    run.show.ledger(&ledger, drained);
+    run.stack.shutdown().await;
+    if options.exit_when_drained && !drained {
+        eprintln!("dvsync: not drained within {} s", options.drain_timeout);
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(if ledger.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A run under way.
+struct Run {
+    stack: Stack,
+    config: SyncConfig,
+    show: Arc<Show>,
+    started: Instant,
+    first_synced: Option<Duration>,
+    handler_kills: u64,
+}
+
+impl Run {
+    /// Makes the changes, watches them travel, and returns whether all have arrived.
+    async fn drive(&mut self, options: &Options) -> anyhow::Result<bool> {
+        let changes = options.changes.unwrap_or(0);
+        let mut workload = workload::Workload::new(options.seed, &self.stack.dataverse);
+        let planned = changes.max(if options.changes.is_none() {
+            workload.rows()
+        } else {
+            0
+        });
+        let mut saboteur = Saboteur::new(options.faults, options.seed, &self.stack);
+        let (mut made, mut tick) = (0, tokio::time::interval(Duration::from_millis(20)));
+        let (mut quiet_since, mut saved_last) = (None::<Instant>, Instant::now());
+        loop {
+            tick.tick().await;
+            // Saves are spread, so that they meet what is under way, and never outrun a person's eye
+            // when there is one.
+            let batch = if options.changes.is_some() {
+                (planned / 100).clamp(1, 50)
+            } else {
+                1
+            };
+            for _ in 0..batch.min(planned - made) {
+                workload
+                    .change(&self.stack.dataverse)
+                    .context("the workload's own save failed")?;
+                made += 1;
+                saved_last = Instant::now();
+            }
+            self.watch(planned);
+            self.handler_kills += saboteur.act(&self.stack, made == planned);
+            if made < planned || !saboteur.is_done() {
+                continue;
+            }
+            if !options.exit_when_drained {
+                if quiet_since.is_none() && self.stack.is_drained() {
+                    quiet_since = Some(Instant::now());
+                    self.show.things_to_try(&self.stack);
+                }
+                continue;
+            }
+            match (self.stack.is_drained(), quiet_since) {
+                (false, _) => quiet_since = None,
+                (true, None) => quiet_since = Some(Instant::now()),
+                // Twice in a row, with time for anything in between to show up.
+                (true, Some(since)) if since.elapsed() > Duration::from_millis(200) => {
+                    self.watch(planned);
+                    return Ok(true);
+                }
+                (true, Some(_)) => {}
+            }
+            if saved_last.elapsed() > Duration::from_secs(options.drain_timeout) {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn watch(&mut self, planned: u64) {
+        self.show.travels(&self.stack, planned);
+        if self.first_synced.is_none() && self.show.has_seen_one() {
+            self.first_synced = Some(self.started.elapsed());
+        }
+    }
+
+    fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::count(&self.stack, &self.config);
+        ledger.handler_kills = self.handler_kills;
+        ledger.first_synced_ms = self.first_synced.map(|d| d.as_millis());
+        ledger.elapsed_ms = self.started.elapsed().as_millis();
+        ledger
+    }
+}
+
+/// The shipped `sync.json` with the patience of a demonstration: seconds instead of minutes.
+fn local_sync_json() -> anyhow::Result<String> {
+    let mut file: Value = serde_json::from_str(apps::sync_json())?;
+    let Some(members) = file.as_object_mut() else {
+        bail!("the shipped sync.json is not an object")
+    };
+    members.insert(
+        "retry".into(),
+        json!({"baseSeconds": 0.5, "factor": 2, "capSeconds": 10, "jitter": 0.2, "maxRetries": 12,
+            "maxAgeHours": 1, "configDelaySeconds": 5, "inProcessRetries": 2}),
+    );
+    members["target"]["timeoutSeconds"] = json!(2);
+    Ok(file.to_string())
+}
+
+fn free(ports: Ports) -> Ports {
+    let free = |port| {
+        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+        if listener.is_ok() { port } else { 0 }
+    };
+    Ports {
+        bus: free(ports.bus),
+        dataverse: free(ports.dataverse),
+        target: free(ports.target),
+    }
+}
+
+/// Until Ctrl-C, or SIGTERM from a script.
+pub(crate) async fn stopped() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done.context("cannot listen for Ctrl-C"),
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,244 @@
+//! What `dvsync local` shows: rows as they travel, a live count, endpoints, things to try, the ledger.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use local_stack::host::LogLine;
+use local_stack::stack::{INBOUND, OUTBOUND, Stack};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::ledger::Ledger;
+
+/// So many journeys are shown one by one; then only the count goes on.
+const JOURNEYS: usize = 24;
+
+/// The screen.
+pub(super) struct Show {
+    /// Nothing but the final JSON.
+    silent: bool,
+    terminal: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    acknowledgements_seen: usize,
+    deliveries_seen: usize,
+    delivered: BTreeMap<String, time::OffsetDateTime>,
+    counted: Instant,
+    line_open: bool,
+}
+
+impl Show {
+    pub(super) fn new(silent: bool) -> Self {
+        Self {
+            silent,
+            terminal: std::io::stdout().is_terminal(),
+            state: Mutex::new(State {
+                acknowledgements_seen: 0,
+                deliveries_seen: 0,
+                delivered: BTreeMap::new(),
+                counted: Instant::now(),
+                line_open: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints a line, off the live count if that is open.
+    fn line(&self, state: &mut State, text: &str) {
+        if self.silent {
+            return;
+        }
+        let clear = if std::mem::take(&mut state.line_open) {
+            "\r\x1b[2K"
+        } else {
+            ""
+        };
+        println!("{clear}{text}");
+    }
+
+    fn paint(&self, code: u8, text: &str) -> String {
+        if self.terminal {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    pub(super) fn step(&self, text: &str) {
+        self.line(&mut self.state(), text);
+    }
+
+    /// A line of an app's log.
+    pub(super) fn log(&self, app: &str, line: &LogLine) {
+        let text = format!("{} {}", self.paint(33, app), line.text);
+        self.line(&mut self.state(), &text);
+    }
+
+    pub(super) fn endpoints(&self, stack: &Stack) {
+        let mut state = self.state();
+        for (name, what) in [
+            ("Dataverse", stack.dataverse.url().to_owned()),
+            ("Service Bus", stack.bus.connection_string()),
+            ("target", stack.target.url()),
+            ("Key Vault", stack.vault.url().to_owned()),
+            (
+                "apps",
+                format!("{} (outbound-fn, inbound-fn)", stack.folder().display()),
+            ),
+        ] {
+            self.line(&mut state, &format!("  {name:<12} {what}"));
+        }
+    }
+
+    /// Whether a row has been acknowledged.
+    pub(super) fn has_seen_one(&self) -> bool {
+        self.state().acknowledgements_seen > 0
+    }
+
+    /// Shows what has arrived since the last look.
+    pub(super) fn travels(&self, stack: &Stack, planned: u64) {
+        let mut state = self.state();
+        let acks = stack.dataverse.ack_writes();
+        if state.acknowledgements_seen < JOURNEYS && acks.len() > state.acknowledgements_seen {
+            let calls = stack.target.calls();
+            for call in calls
+                .iter()
+                .skip(state.deliveries_seen)
+                .filter(|c| c.applied)
+            {
+                if let Some(id) = &call.correlation_id {
+                    state.delivered.insert(id.clone(), call.at);
+                }
+            }
+            state.deliveries_seen = calls.len();
+            let changes = stack.dataverse.changes();
+            let (seen, shown) = (state.acknowledgements_seen, JOURNEYS.min(acks.len()));
+            for ack in &acks[seen..shown] {
+                let text = |name: &str| ack.columns.get(name).and_then(Value::as_str);
+                let id = text("dvs_correlationid").unwrap_or_default();
+                let saved = changes.iter().find(|c| c.correlation_id.to_string() == id);
+                let Some(saved) = saved else { continue };
+                let ms = |at: time::OffsetDateTime| (at - saved.at).whole_milliseconds();
+                let delivered = state
+                    .delivered
+                    .get(id)
+                    .map_or_else(String::new, |at| format!("{} ms", ms(*at)));
+                let line = format!(
+                    "{} {:<34} {:<6} delivered {delivered:>7}  acknowledged {:>7}  as {:<9} correlation {}",
+                    self.paint(32, "✓"),
+                    name(stack, ack.table, ack.row_id),
+                    saved.operation.as_str(),
+                    format!("{} ms", ms(ack.at)),
+                    text("dvs_targetid").unwrap_or("-"),
+                    self.paint(2, id),
+                );
+                self.line(&mut state, &line);
+            }
+        }
+        state.acknowledgements_seen = acks.len();
+        self.count(&mut state, stack, planned, acks.len());
+    }
+
+    fn count(&self, state: &mut State, stack: &Stack, planned: u64, acknowledged: usize) {
+        let pause = if self.terminal { 100 } else { 2000 };
+        if self.silent || state.counted.elapsed() < Duration::from_millis(pause) {
+            return;
+        }
+        state.counted = Instant::now();
+        let counts = [OUTBOUND, INBOUND].map(|queue| stack.bus.counts(queue).unwrap_or_default());
+        let saved = stack.dataverse.counters().events;
+        let of = if planned > 0 {
+            format!("/{planned}")
+        } else {
+            String::new()
+        };
+        let line = format!(
+            "saved {saved}{of}  outbox {}  outbound {} (+{} later)  delivered {}  inbound {} (+{} later)  acknowledged {acknowledged}  dead {}",
+            stack.dataverse.outbox_len(),
+            counts[0].active + counts[0].locked,
+            counts[0].scheduled,
+            stack.target.counters().applied,
+            counts[1].active + counts[1].locked,
+            counts[1].scheduled,
+            counts[0].dead_letter + counts[1].dead_letter,
+        );
+        if self.terminal {
+            print!("\r\x1b[2K{line}");
+            // A terminal that went away is no reason to stop.
+            let _ = std::io::stdout().flush();
+            state.line_open = true;
+        } else if acknowledged > 0 {
+            self.line(state, &line);
+        }
+    }
+
+    /// What a newcomer can do next.
+    pub(super) fn things_to_try(&self, stack: &Stack) {
+        let mut state = self.state();
+        let account = stack
+            .dataverse
+            .ids("account")
+            .into_iter()
+            .min()
+            .unwrap_or(Uuid::nil());
+        let (dataverse, target) = (stack.dataverse.url(), stack.target.url());
+        let user = format!("-H '{}: me'", local_stack::dataverse::USER_HEADER);
+        self.line(
+            &mut state,
+            &format!(
+                "\nEverything has arrived. Three things to try (Ctrl-C stops):\n\
+                 \n1. Change a row, and see it arrive at the target:\n   \
+                 curl -X PATCH {user} -H 'Content-Type: application/json' -H 'If-Match: *' -d '{{\"telephone1\":\"555-0123\"}}' '{dataverse}/api/data/v9.2/accounts({account})'\n   \
+                 curl -H 'x-api-key: {key}' {target}/customers/{account}\n\
+                 \n2. Break the target, change a row, watch the retries, then mend it:\n   \
+                 curl -d '{{\"down\":\"unavailable\"}}' {target}/_admin/faults\n   \
+                 curl -d '{{\"down\":\"no\"}}' {target}/_admin/faults\n\
+                 \n3. Save something the target refuses, and read the reason on the row and in the dead-letter queue (the count below shows it):\n   \
+                 curl -X PATCH {user} -H 'Content-Type: application/json' -H 'If-Match: *' -d '{{\"name\":\"REJECT me\"}}' '{dataverse}/api/data/v9.2/accounts({account})'\n   \
+                 curl {user} '{dataverse}/api/data/v9.2/accounts({account})?$select=name,dvs_ackstate,dvs_ackerror'\n",
+                key = stack.target.api_key(),
+            ),
+        );
+    }
+
+    /// The end.
+    pub(super) fn ledger(&self, ledger: &Ledger, drained: bool) {
+        let Ok(json) = serde_json::to_value(ledger) else {
+            return;
+        };
+        if self.silent {
+            println!("{json}");
+            return;
+        }
+        let mut state = self.state();
+        self.line(
+            &mut state,
+            if drained {
+                "\nLedger, everything drained"
+            } else {
+                "\nLedger"
+            },
+        );
+        for (name, value) in json.as_object().into_iter().flatten() {
+            let bad = matches!(name.as_str(), "lost" | "differing") && value != &Value::from(0);
+            let text = format!("  {name:<24} {value:>10}");
+            let text = if bad { self.paint(31, &text) } else { text };
+            self.line(&mut state, &text);
+        }
+    }
+}
+
+fn name(stack: &Stack, table: &str, id: Uuid) -> String {
+    let row = stack.dataverse.row(table, id).unwrap_or_default();
+    let name = ["name", "fullname"]
+        .iter()
+        .find_map(|c| row.get(*c)?.as_str());
+    name.map_or_else(|| format!("{table} {id}"), str::to_owned)
+}

@@ -1,0 +1,219 @@
+//! The whole loop on one machine: every stand-in, and both function apps as child processes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_bus::{Client, ClientOptions};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::StartError;
+use crate::apps::{self, App};
+use crate::bus::{self, Broker, BrokerConfig, QueueConfig};
+use crate::dataverse::{BusSender, Dataverse, DataverseConfig};
+use crate::host::{Host, HostConfig, HostError, LineSink, LogLine};
+use crate::identity::{Identity, IdentityConfig, TokenKey};
+use crate::target::{Target, TargetConfig};
+use crate::tls::LocalCa;
+use crate::vault::{Vault, VaultConfig};
+
+/// Queue of the notifications.
+pub const OUTBOUND: &str = "outbound";
+/// Queue of the acknowledgements.
+pub const INBOUND: &str = "inbound";
+/// Name of the target's API key in the vault.
+pub const TARGET_SECRET: &str = "target-api-key";
+
+/// What to start.
+pub struct StackConfig {
+    /// Folder that holds the two binaries; see [`apps::binaries`].
+    pub binaries: PathBuf,
+    /// `sync.json` of both apps.
+    pub sync_json: String,
+    /// Sample accounts, the well-known ones with their contacts first.
+    pub rows: usize,
+    /// Seed of what is generated.
+    pub seed: u64,
+    /// Ports on loopback; 0 lets the system choose.
+    pub ports: Ports,
+    /// App settings on top of the stack's own, for both apps.
+    pub settings: BTreeMap<String, String>,
+    /// Called for each line of the apps' logs, with the app.
+    pub on_line: Option<AppLineSink>,
+}
+
+/// Called for each line of an app's log; it must not block.
+pub type AppLineSink = Arc<dyn Fn(App, &LogLine) + Send + Sync>;
+
+/// Where the parts that people talk to listen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ports {
+    /// Service Bus, AMQP.
+    pub bus: u16,
+    /// Dataverse.
+    pub dataverse: u16,
+    /// Target.
+    pub target: u16,
+}
+
+/// Why the stack did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// A stand-in.
+    #[error(transparent)]
+    StandIn(#[from] StartError),
+    /// The broker.
+    #[error(transparent)]
+    Bus(#[from] bus::StartError),
+    /// The certificates.
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    /// A function app.
+    #[error(transparent)]
+    App(#[from] apps::AppError),
+    /// A Functions host.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The working folder.
+    #[error("the working folder: {0}")]
+    Folder(#[from] std::io::Error),
+    /// The connection string that the broker gave.
+    #[error(transparent)]
+    ConnectionString(#[from] service_bus::ConnectionStringError),
+}
+
+/// The running loop. Dropping it stops everything.
+pub struct Stack {
+    /// Runs `outbound-fn`.
+    pub outbound: Host,
+    /// Runs `inbound-fn`.
+    pub inbound: Host,
+    /// The Dataverse environment.
+    pub dataverse: Dataverse,
+    /// The target system.
+    pub target: Target,
+    /// The Service Bus namespace.
+    pub bus: Broker,
+    /// Key Vault.
+    pub vault: Vault,
+    /// The managed-identity endpoint.
+    pub identity: Identity,
+    /// Client of the plug-in's asynchronous step.
+    posting: Client,
+    folder: TempDir,
+}
+
+impl Stack {
+    /// Starts everything. Returns when the hosts are started; their handlers take a moment more.
+    ///
+    /// # Errors
+    /// [`StackError`], naming the part.
+    pub async fn start(config: StackConfig) -> Result<Self, StackError> {
+        let folder = TempDir::with_prefix("dvsync-")?;
+        let mut broker = BrokerConfig::new([OUTBOUND, INBOUND].map(queue));
+        broker.listen.set_port(config.ports.bus);
+        let bus = Broker::start(broker).await?;
+
+        let key = TokenKey::random();
+        let identity =
+            Identity::start(IdentityConfig { key: key.clone(), ..IdentityConfig::default() }).await?;
+        let ca = LocalCa::new()?;
+        let ca_file = folder.path().join("ca.pem");
+        ca.write_pem(&ca_file)?;
+        let vault_config =
+            VaultConfig { port: 0, ca: &ca, key: key.clone(), tenant: Uuid::new_v4() };
+        let vault = Vault::start(vault_config).await?;
+        let target_config = TargetConfig { port: config.ports.target, ..TargetConfig::default() };
+        let target = Target::start(target_config).await?;
+        vault.set_secret(TARGET_SECRET, target.api_key());
+
+        let posting =
+            Client::from_connection_string(&bus.connection_string(), ClientOptions::default())?;
+        let dataverse = Dataverse::start(DataverseConfig {
+            port: config.ports.dataverse,
+            auth: Some(key),
+            sender: Some(Arc::new(BusSender::new(posting.clone(), OUTBOUND))),
+            pending_lease: Duration::from_secs(10),
+            retry_wait: Duration::from_secs(2),
+            sample_accounts: config.rows,
+            sample_seed: config.seed,
+            ..DataverseConfig::default()
+        })
+        .await?;
+
+        let mut settings = BTreeMap::from(
+            [
+                ("ServiceBus", bus.connection_string()),
+                ("OUTBOUND_QUEUE", OUTBOUND.to_owned()),
+                ("INBOUND_QUEUE", INBOUND.to_owned()),
+                ("DATAVERSE_URL", dataverse.url().to_owned()),
+                ("TARGET_URL", target.url()),
+                ("KEY_VAULT_URL", vault.url().to_owned()),
+                ("KEY_VAULT_VERIFY_CHALLENGE", "false".to_owned()),
+                ("TARGET_SECRET_NAME", TARGET_SECRET.to_owned()),
+                ("IDENTITY_ENDPOINT", identity.url()),
+                ("IDENTITY_HEADER", identity.header().to_owned()),
+                // So that the shipped binary, unmodified, trusts the vault stand-in's certificate.
+                ("SSL_CERT_FILE", ca_file.display().to_string()),
+                ("SWEEP_SCHEDULE", "*/2 * * * * *".to_owned()),
+                ("SWEEP_LEASE_SECONDS", "5".to_owned()),
+                ("DATAVERSE_TIMEOUT_SECONDS", "5".to_owned()),
+                ("INVOCATION_DEADLINE_SECONDS", "30".to_owned()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        settings.extend(config.settings);
+        let host = async |app: App| -> Result<Host, StackError> {
+            let app_dir = folder.path().join(app.binary());
+            apps::lay_out(app, &config.binaries, &app_dir, &config.sync_json)?;
+            let mut host = HostConfig::new(app_dir, settings.clone());
+            host.restart_host = true;
+            host.on_line = config.on_line.clone().map(|on_line| -> LineSink {
+                Arc::new(move |line| on_line(app, line))
+            });
+            Ok(Host::start(host).await?)
+        };
+        let outbound = host(App::Outbound).await?;
+        let inbound = host(App::Inbound).await?;
+        Ok(Self { outbound, inbound, dataverse, target, bus, vault, identity, posting, folder })
+    }
+
+    /// Whether everything that was saved has travelled to its end: nothing in the outbox, on a queue
+    /// (dead-lettered messages do not count), or in a handler.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        let quiet = |queue| {
+            self.bus.counts(queue).is_some_and(|c| c.active + c.locked + c.scheduled + c.deferred == 0)
+        };
+        // In the order in which a change travels: what moves on while we look is seen further on.
+        self.dataverse.outbox_len() == 0 && quiet(OUTBOUND) && quiet(INBOUND)
+    }
+
+    /// Where the apps are laid out.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops everything, the apps first.
+    pub async fn shutdown(self) {
+        tokio::join!(self.outbound.stop(), self.inbound.stop());
+        self.dataverse.shutdown().await;
+        self.posting.close().await;
+        self.target.shutdown().await;
+        self.vault.shutdown().await;
+        self.identity.shutdown().await;
+        self.bus.shutdown().await;
+    }
+}
+
+/// A queue as `infra` declares it.
+fn queue(name: &str) -> QueueConfig {
+    QueueConfig {
+        lock_duration: Duration::from_secs(30),
+        duplicate_detection_window: Some(Duration::from_secs(600)),
+        ..QueueConfig::named(name)
+    }
+}
