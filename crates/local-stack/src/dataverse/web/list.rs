@@ -61,7 +61,9 @@ pub(super) fn collection(
     let preferred = page_size(&operation.request.headers);
     let mut rows = matching(store, operation, table)?;
     let total = rows.len();
-    rows.sort_by(|a, b| compare_rows(&order, a, b));
+    if !order.is_empty() {
+        rows.sort_by(|a, b| compare_rows(&order, a, b));
+    }
     let mut page = 1;
     if let Some(token) = options.get("$skiptoken") {
         let cookie = Cookie::decode(token)?;
@@ -204,20 +206,26 @@ fn typed(
 }
 
 fn compare_rows(order: &[(usize, bool)], a: &Row, b: &Row) -> Ordering {
-    let position: Vec<Cell> = order.iter().map(|(c, _)| b.cells[*c].clone()).collect();
-    compare_to(order, a, &position, b.id)
+    compare(order, a, |at| &b.cells[order[at].0], b.id)
 }
 
-/// Where a row stands relative to a position in the sorted rows; ids decide between equals.
+/// Where a row stands relative to a position in the sorted rows.
 fn compare_to(order: &[(usize, bool)], row: &Row, position: &[Cell], id: Uuid) -> Ordering {
-    let by_columns = order
-        .iter()
-        .zip(position)
-        .map(|((column, descending), at)| {
-            let order = row.cells[*column].sort(at);
-            if *descending { order.reverse() } else { order }
-        });
+    compare(order, row, |at| position.get(at).unwrap_or(&Cell::Null), id)
+}
+
+/// Compares by each sort column in turn; ids decide between equals.
+fn compare<'a>(
+    order: &[(usize, bool)],
+    row: &Row,
+    other: impl Fn(usize) -> &'a Cell,
+    id: Uuid,
+) -> Ordering {
+    let by_columns = order.iter().enumerate().map(|(at, (column, descending))| {
+        let order = row.cells[*column].sort(other(at));
+        if *descending { order.reverse() } else { order }
+    });
     by_columns
         .fold(Ordering::Equal, Ordering::then)
-        .then(row.id.cmp(&id))
+        .then_with(|| row.id.cmp(&id))
 }

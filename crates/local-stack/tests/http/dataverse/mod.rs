@@ -8,6 +8,7 @@ mod metadata;
 mod multiple;
 mod posting;
 mod reads;
+mod wire;
 mod writes;
 
 use local_stack::dataverse::{Dataverse, DataverseConfig};
