@@ -45,6 +45,7 @@ mod sas;
 mod settlement;
 mod sync;
 mod transport;
+mod tries;
 mod value;
 mod wire;
 

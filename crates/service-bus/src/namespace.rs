@@ -1,11 +1,11 @@
-//! A namespace: its connection and links, made on demand, and the tries of every call.
+//! A namespace: its connection and links, made on demand, and each call as a series of tries.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::authorization::Authority;
 use crate::connection::Connection;
@@ -17,9 +17,9 @@ use crate::link::inlet::Inlet;
 use crate::link::outlet::{Outbound, Outlet};
 use crate::link::requester::Requester;
 use crate::options::ClientOptions;
-use crate::retry::{Next, Retries};
 use crate::settlement::ReceiveMode;
 use crate::sync::{Life, Live, Slot, lock};
+use crate::tries::Tries;
 use crate::wire::management::{Request, Response};
 
 /// What all clones of a client share.
@@ -115,9 +115,9 @@ impl Namespace {
 
     async fn manage_once(&self, entity: &str, request: Request) -> Result<Response, ErrorKind> {
         let manager = self.manager(entity).await?;
-        let calling = manager
-            .link
-            .call(request.into_message(self.options.try_timeout));
+        // A little less than we wait, so that the broker's own word on it still reaches us.
+        let patience = self.options.try_timeout.mul_f64(0.9);
+        let calling = manager.link.call(request.into_message(patience));
         self.within_a_try(&manager.connection, manager.link.life(), calling)
             .await
     }
@@ -216,78 +216,13 @@ impl Namespace {
         Ok(connection)
     }
 
-    fn forget_authorization(&self, entity: &str) {
+    /// Has the entity's next use put a new token.
+    pub(crate) fn forget_authorization(&self, entity: &str) {
         let connection = self.connection.peek();
         let authorization = connection.and_then(|it| it.authorization(entity).peek());
         if let Some(authorization) = authorization {
             authorization.forget();
         }
-    }
-}
-
-/// The tries of one call.
-pub(crate) struct Tries<'a> {
-    namespace: &'a Namespace,
-    operation: &'static str,
-    entity: &'a str,
-    patience: Duration,
-    deadline: Instant,
-    retries: Retries,
-}
-
-impl<'a> Tries<'a> {
-    /// The tries of a call that has `patience` for all of them.
-    pub(crate) fn new(
-        namespace: &'a Namespace,
-        operation: &'static str,
-        entity: &'a str,
-        patience: Duration,
-    ) -> Self {
-        Self {
-            namespace,
-            operation,
-            entity,
-            patience,
-            deadline: Instant::now() + patience,
-            retries: Retries::new(&namespace.options),
-        }
-    }
-
-    /// Makes one try. `None` means that it failed and that it is time for the next; the error, that
-    /// further tries make no sense or have no time left.
-    pub(crate) async fn attempt<T>(
-        &mut self,
-        work: impl Future<Output = Result<T, ErrorKind>>,
-    ) -> Result<Option<T>, Error> {
-        match timeout_at(self.deadline, work).await {
-            Ok(Ok(done)) => Ok(Some(done)),
-            Ok(Err(failure)) => self.wait_after(failure).await.map(|()| None),
-            Err(_) => Err(self.give_up(ErrorKind::TimedOut(self.patience))),
-        }
-    }
-
-    async fn wait_after(&mut self, failure: ErrorKind) -> Result<(), Error> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let next = self.retries.after(&failure, left, &mut rand::rng());
-        match next {
-            Next::GiveUp => return Err(self.give_up(failure)),
-            Next::Reauthorize => self.namespace.forget_authorization(self.entity),
-            Next::After(wait) => {
-                tracing::debug!(
-                    operation = self.operation,
-                    entity = self.entity,
-                    error = %failure,
-                    wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                    "trying again"
-                );
-                sleep(wait).await;
-            }
-        }
-        Ok(())
-    }
-
-    fn give_up(&self, failure: ErrorKind) -> Error {
-        Error::new(self.operation, self.entity, failure)
     }
 }
 

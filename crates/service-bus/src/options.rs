@@ -11,9 +11,10 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// The deadline of each try: a link that has not answered by then is given up. Default 12 s.
     pub try_timeout: Duration,
-    /// How many times a call is tried again after a failure that may pass. Default 4.
+    /// How many times a call is tried again after a failure that may pass. Default 5.
     pub retries: u32,
-    /// The wait before the first retry; doubled for each further one. Default 100 ms.
+    /// The wait before the first retry; doubled for each further one. Default 200 ms. When a
+    /// connection or link was lost, the first retry comes at once.
     pub retry_base: Duration,
     /// The longest wait between two tries, but for a broker that says it is busy. Default 5 s.
     pub retry_cap: Duration,
@@ -31,8 +32,8 @@ impl Default for ClientOptions {
             operation_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             try_timeout: Duration::from_secs(12),
-            retries: 4,
-            retry_base: Duration::from_millis(100),
+            retries: 5,
+            retry_base: Duration::from_millis(200),
             retry_cap: Duration::from_secs(5),
             busy_wait: Duration::from_secs(10),
             renew_ahead: Duration::from_secs(300),

@@ -11,8 +11,9 @@ use crate::client;
 use crate::error::{Error, ErrorKind};
 use crate::link::inlet::Inlet;
 use crate::message::ReceivedMessage;
-use crate::namespace::{Namespace, Tries};
+use crate::namespace::Namespace;
 use crate::settlement::{ReceiveMode, Settlement};
+use crate::tries::Tries;
 
 const RECEIVE: &str = "receive from";
 /// Longer waits are cut to this: it is for ever, and yet a time that can be reckoned with.

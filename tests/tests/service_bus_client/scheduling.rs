@@ -22,7 +22,7 @@ async fn a_message_sent_with_a_time_appears_when_it_has_come() {
         .await
         .unwrap();
     let got = receive_one(&mut receiver).await;
-    assert_eq!(ids(&[got.clone()]), ["later"]);
+    assert_eq!(ids(std::slice::from_ref(&got)), ["later"]);
     assert!(
         got.enqueued_time >= due,
         "{} is before {due}",

@@ -90,7 +90,7 @@ async fn a_dead_lettered_message_tells_why_in_the_dead_letter_queue() {
         .await
         .unwrap();
     let taken = receive_one(&mut receiver).await;
-    assert_eq!(ids(&[taken.clone()]), ["m"]);
+    assert_eq!(ids(std::slice::from_ref(&taken)), ["m"]);
     receiver.settle(&taken, Settlement::Complete).await.unwrap();
     assert_eq!(client.peek(&dead, 0, 10).await.unwrap(), []);
     receiver.close().await.unwrap();

@@ -58,7 +58,11 @@ impl Peer {
                 tokio::spawn(serving.clone().serve(stream));
             }
         });
-        let client = Client::new(endpoint, credential, ClientOptions::default());
+        let options = ClientOptions {
+            retry_base: Duration::from_millis(10),
+            ..ClientOptions::default()
+        };
+        let client = Client::new(endpoint, credential, options);
         (peer, client)
     }
 

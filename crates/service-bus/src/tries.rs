@@ -1,0 +1,75 @@
+//! The tries of one call, within its deadline.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::error::{Error, ErrorKind};
+use crate::namespace::Namespace;
+use crate::retry::{Next, Retries};
+
+/// The tries of one call.
+pub(crate) struct Tries<'a> {
+    namespace: &'a Namespace,
+    operation: &'static str,
+    entity: &'a str,
+    patience: Duration,
+    deadline: Instant,
+    retries: Retries,
+}
+
+impl<'a> Tries<'a> {
+    /// The tries of a call that has `patience` for all of them.
+    pub(crate) fn new(
+        namespace: &'a Namespace,
+        operation: &'static str,
+        entity: &'a str,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            namespace,
+            operation,
+            entity,
+            patience,
+            deadline: Instant::now() + patience,
+            retries: Retries::new(namespace.options()),
+        }
+    }
+
+    /// Makes one try. `None` means that it failed and that it is time for the next; the error, that
+    /// further tries make no sense or have no time left.
+    pub(crate) async fn attempt<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, ErrorKind>>,
+    ) -> Result<Option<T>, Error> {
+        match timeout_at(self.deadline, work).await {
+            Ok(Ok(done)) => Ok(Some(done)),
+            Ok(Err(failure)) => self.wait_after(failure).await.map(|()| None),
+            Err(_) => Err(self.give_up(ErrorKind::TimedOut(self.patience))),
+        }
+    }
+
+    async fn wait_after(&mut self, failure: ErrorKind) -> Result<(), Error> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let next = self.retries.after(&failure, left, &mut rand::rng());
+        match next {
+            Next::GiveUp => return Err(self.give_up(failure)),
+            Next::Reauthorize => self.namespace.forget_authorization(self.entity),
+            Next::After(wait) => {
+                tracing::debug!(
+                    operation = self.operation,
+                    entity = self.entity,
+                    error = %failure,
+                    wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                    "trying again"
+                );
+                sleep(wait).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, failure: ErrorKind) -> Error {
+        Error::new(self.operation, self.entity, failure)
+    }
+}
