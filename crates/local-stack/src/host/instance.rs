@@ -140,6 +140,7 @@ impl Instance {
         let dispatcher = Dispatcher {
             state: state.clone(),
             commands: commands.clone(),
+            stats: Arc::clone(&site.stats),
             fatal: fatal_sender,
             host: site.app.host.clone(),
             outputs: Outputs {

@@ -48,6 +48,12 @@ fn binding() -> Value {
 }
 
 impl Stack {
+    /// An override of host.json.
+    fn host(mut self, path: &str, value: &str) -> Self {
+        self.app = self.app.host(path, value);
+        self
+    }
+
     async fn send(&self, text: &str) {
         self.client
             .send(QUEUE, OutgoingMessage::new(text.to_owned()))
@@ -58,6 +64,10 @@ impl Stack {
     fn left(&self) -> usize {
         let counts = self.broker.counts(QUEUE).unwrap();
         counts.active + counts.locked + counts.scheduled + counts.deferred
+    }
+
+    fn completed(&self) -> u64 {
+        self.broker.counters(QUEUE).unwrap().completed
     }
 
     async fn empty(&self) {
@@ -89,10 +99,7 @@ async fn a_message_is_invoked_once_and_completed() {
         ..OutgoingMessage::new("ok")
     };
     stack.client.send(QUEUE, message).await.unwrap();
-    eventually("it is completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 1
-    })
-    .await;
+    eventually("it is completed", || stack.completed() == 1).await;
     stack.empty().await;
     let orders = orders(&host);
     assert_eq!(orders.len(), 1);
@@ -144,7 +151,7 @@ async fn without_automatic_completion_a_success_settles_nothing() {
     stack.send("ok").await;
     eventually("a second delivery", || deliveries(&host).len() >= 2).await;
     assert_eq!(deliveries(&host)[..2], [1, 2]);
-    assert_eq!(stack.broker.counters(QUEUE).unwrap().completed, 0);
+    assert_eq!(stack.completed(), 0);
     host.stop().await;
 }
 
@@ -156,10 +163,7 @@ async fn a_handler_that_dies_takes_its_invocation_with_it_and_the_message_comes_
     eventually("it is under way", || orders(&host).len() == 1).await;
     assert_eq!(host.invocations().in_flight(), 1);
     host.kill_handler();
-    eventually("it is completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 1
-    })
-    .await;
+    eventually("it is completed", || stack.completed() == 1).await;
     assert_eq!(deliveries(&host), [1, 2]);
     assert_eq!(host.handler_restarts(), 1);
     host.stop().await;
@@ -167,43 +171,26 @@ async fn a_handler_that_dies_takes_its_invocation_with_it_and_the_message_comes_
 
 #[tokio::test]
 async fn a_message_that_crashes_the_handler_stops_the_host_and_a_new_host_goes_on() {
-    let stack = stack(|_| {}, binding()).await;
+    // Deliveries are also spent on a handler that has ended without the host having noticed.
+    let stack = stack(|queue| queue.max_delivery_count = 100, binding()).await;
     let mut config = stack.app.config();
     config.restart_host = true;
     let host = Host::start(config).await.unwrap();
     stack.send("exit:7").await;
-    eventually("it is dead-lettered", || {
-        stack.broker.counts(QUEUE).unwrap().dead_letter == 1
-    })
-    .await;
+    eventually("a new host", || host.host_restarts() == 1).await;
     stack.send("ok").await;
-    eventually("the next one is completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 1
-    })
-    .await;
-    assert_eq!(host.host_restarts(), 1);
+    eventually("the next message is completed", || stack.completed() == 1).await;
     host.stop().await;
 }
 
 #[tokio::test]
 async fn a_function_timeout_kills_the_neighbours_too() {
     let stack = stack(|_| {}, binding()).await;
-    let app = stack.app.host("functionTimeout", "00:00:01");
-    let host = app.start().await;
-    stack
-        .client
-        .send(QUEUE, OutgoingMessage::new("hang-once"))
-        .await
-        .unwrap();
-    stack
-        .client
-        .send(QUEUE, OutgoingMessage::new("hang-once"))
-        .await
-        .unwrap();
-    eventually("both come back", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 2
-    })
-    .await;
+    let stack = stack.host("functionTimeout", "00:00:01");
+    let host = stack.app.start().await;
+    stack.send("hang-once").await;
+    stack.send("hang-once").await;
+    eventually("both come back", || stack.completed() == 2).await;
     assert_eq!(host.invocations().failed, 2);
     assert!(logged(&host, "killing and restarting the handler"));
     assert_eq!(host.state(), HostState::Ready);
@@ -219,10 +206,7 @@ async fn a_lock_is_renewed_while_its_invocation_runs() {
     .await;
     let host = stack.app.start().await;
     stack.send("sleep:3500").await;
-    eventually("it is completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 1
-    })
-    .await;
+    eventually("it is completed", || stack.completed() == 1).await;
     assert_eq!(deliveries(&host), [1]);
     host.stop().await;
 }
@@ -234,16 +218,12 @@ async fn without_renewal_a_long_invocation_loses_its_lock() {
         binding(),
     )
     .await;
-    let app = stack.app.host(
+    let stack = stack.host(
         "extensions__serviceBus__maxAutoLockRenewalDuration",
         "00:00:00",
     );
-    let host = app.start().await;
-    stack
-        .client
-        .send(QUEUE, OutgoingMessage::new("sleep:2500"))
-        .await
-        .unwrap();
+    let host = stack.app.start().await;
+    stack.send("sleep:2500").await;
     eventually("a second delivery", || deliveries(&host).len() >= 2).await;
     eventually("the first cannot be completed", || {
         logged(&host, "cannot complete message")
@@ -283,21 +263,15 @@ async fn a_message_settled_by_lock_token_elsewhere_is_only_a_line_in_the_log() {
 #[tokio::test]
 async fn concurrent_calls_are_bounded() {
     let stack = stack(|_| {}, binding()).await;
-    let app = stack
-        .app
-        .host("extensions__serviceBus__maxConcurrentCalls", "2");
+    let stack = stack.host("extensions__serviceBus__maxConcurrentCalls", "2");
     for _ in 0..6 {
-        stack
-            .client
-            .send(QUEUE, OutgoingMessage::new("sleep:200"))
-            .await
-            .unwrap();
+        stack.send("sleep:200").await;
     }
-    let host = app.start().await;
+    let host = stack.app.start().await;
     let mut most = 0;
     eventually("all are completed", || {
         most = most.max(host.invocations().in_flight());
-        stack.broker.counters(QUEUE).unwrap().completed == 6
+        stack.completed() == 6
     })
     .await;
     assert_eq!(most, 2);
@@ -310,10 +284,7 @@ async fn outputs_are_sent_verbatim_and_logs_are_the_functions_own() {
     let host = stack.app.start().await;
     stack.send(r#"send:{"a":1}"#).await;
     stack.send("log:order done").await;
-    eventually("both are completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 2
-    })
-    .await;
+    eventually("both are completed", || stack.completed() == 2).await;
     let replies = stack.broker.snapshot(REPLIES).unwrap().active;
     let bodies: Vec<_> = replies
         .iter()
@@ -348,13 +319,7 @@ async fn messages_under_way_are_finished_before_the_host_stops() {
     stack.send("sleep:700").await;
     eventually("it is under way", || orders(&host).len() == 1).await;
     host.stop().await;
-    assert_eq!(
-        (
-            stack.left(),
-            stack.broker.counters(QUEUE).unwrap().completed
-        ),
-        (0, 1)
-    );
+    assert_eq!((stack.left(), stack.completed()), (0, 1));
 }
 
 #[tokio::test]
@@ -365,9 +330,6 @@ async fn the_listener_survives_a_lost_connection() {
     stack.empty().await;
     stack.broker.drop_connections();
     stack.send("ok").await;
-    eventually("the second is completed", || {
-        stack.broker.counters(QUEUE).unwrap().completed == 2
-    })
-    .await;
+    eventually("the second is completed", || stack.completed() == 2).await;
     host.stop().await;
 }

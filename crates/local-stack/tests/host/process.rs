@@ -161,26 +161,27 @@ async fn invocations_wait_while_the_handler_starts() {
 
 #[tokio::test]
 async fn an_empty_success_hangs_until_the_function_timeout_kills_the_handler() {
-    for answer in ["empty", "no-content", "null"] {
-        let app = App::new()
-            .timer("Tick", "* * * * * *")
-            .set("HANDLER", "rude")
-            .set("ANSWER", answer)
-            .host("functionTimeout", "00:00:00.5");
-        let host = app.start().await;
-        host.ready().await.unwrap();
-        let pid = host.handler_pid().unwrap();
-        eventually("the hang is flagged", || {
-            logged(&host, "THE INVOCATION HANGS")
-        })
-        .await;
-        eventually("the handler is replaced", || host.handler_restarts() == 1).await;
-        host.ready().await.unwrap();
-        assert!(!is_running(pid));
-        eventually("the invocation failed", || host.invocations().failed >= 1).await;
-        assert!(logged(&host, "Timeout value of 500ms exceeded"), "{answer}");
-        host.stop().await;
-    }
+    tokio::join!(hangs("empty"), hangs("no-content"), hangs("null"));
+}
+
+async fn hangs(answer: &str) {
+    let app = App::new()
+        .timer("Tick", "* * * * * *")
+        .set("HANDLER", "rude")
+        .set("ANSWER", answer)
+        .host("functionTimeout", "00:00:00.5");
+    let host = app.start().await;
+    host.ready().await.unwrap();
+    let pid = host.handler_pid().unwrap();
+    eventually("the hang is flagged", || {
+        logged(&host, "THE INVOCATION HANGS")
+    })
+    .await;
+    eventually("the handler is replaced", || host.handler_restarts() == 1).await;
+    host.ready().await.unwrap();
+    assert!(!is_running(pid));
+    eventually("the invocation failed", || host.invocations().failed >= 1).await;
+    assert!(logged(&host, "Timeout value of 500ms exceeded"), "{answer}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::client::HandlerClient;
@@ -14,7 +14,7 @@ use super::outputs::Outputs;
 use super::response::Meaning;
 use crate::host::config::{FunctionConfig, HostJson};
 use crate::host::encode::Retry;
-use crate::host::process::{Command, HandlerState, LineLevel, Log};
+use crate::host::process::{Command, HandlerState, HandlerStats, LineLevel, Log};
 
 /// How long a function that ran into its timeout may still finish before the handler is killed.
 const TIMEOUT_GRACE: Duration = Duration::from_secs(2);
@@ -73,6 +73,7 @@ pub(crate) enum InvocationError {
 pub(crate) struct Dispatcher {
     pub(crate) state: watch::Receiver<HandlerState>,
     pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) stats: Arc<HandlerStats>,
     /// Told why, when the host must stop.
     pub(crate) fatal: mpsc::UnboundedSender<String>,
     pub(crate) host: HostJson,
@@ -161,12 +162,16 @@ impl Dispatcher {
         if let Ok(result) = tokio::time::timeout(limit, &mut call).await {
             return result;
         }
+        let life = self.stats.restarts();
         if tokio::time::timeout(TIMEOUT_GRACE, call).await.is_err() {
             let text =
                 "a function timeout: killing and restarting the handler, with all it is doing";
             self.log.host(LineLevel::Error, text);
-            // The supervisor only goes away with the whole instance.
-            let _ = self.commands.send(Command::Restart);
+            let (heard, hearing) = oneshot::channel();
+            // Fails only when the whole instance is going away. The wait keeps the message, which
+            // comes back at once, from being sent to the process that is to be killed.
+            let _ = self.commands.send(Command::Restart { life, heard });
+            let _ = hearing.await;
         }
         Err(InvocationError::TimedOut(limit))
     }

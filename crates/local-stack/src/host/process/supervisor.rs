@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::child::{Handler, Launch};
@@ -28,12 +28,18 @@ pub(crate) enum HandlerState {
 }
 
 /// What others may ask of the supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Command {
     /// SIGKILL from outside; what follows is up to the exit rules.
     Kill,
-    /// The host's own kill and restart after a function's timeout: not an error.
-    Restart,
+    /// The host's own kill and restart after a function's timeout: not an error. Several functions
+    /// time out together when one process hangs, so each names the process it means.
+    Restart {
+        /// [`HandlerStats::restarts`] at the timeout.
+        life: u64,
+        /// Dropped once no invocation is sent to that process any more.
+        heard: oneshot::Sender<()>,
+    },
 }
 
 /// Facts about the process that outlive it.
@@ -141,10 +147,13 @@ impl Supervisor {
                         // Fails only when the process has ended, which the branch below sees.
                         let _ = handler.child.start_kill();
                     }
-                    Some(Command::Restart) => {
+                    Some(Command::Restart { life, heard }) if life == self.stats.restarts() => {
+                        self.state.send_replace(HandlerState::Starting);
+                        drop(heard);
                         handler.kill().await;
                         return Life::Restart;
                     }
+                    Some(Command::Restart { .. }) => {}
                     // The host handle is gone, and with it the reason to run.
                     None => {
                         handler.kill().await;
@@ -153,6 +162,11 @@ impl Supervisor {
                 },
                 status = handler.child.wait(), if !ended => {
                     self.stats.pid.store(0, Ordering::SeqCst);
+                    if !matches!(&status, Ok(status) if status.success()) {
+                        // At once: whatever is sent from here on would only meet a closed port. What
+                        // was sent since the end is lost, as it is with the real host.
+                        self.state.send_replace(HandlerState::Starting);
+                    }
                     if let Some(life) = self.ended(&mut handler, status).await {
                         return life;
                     }
