@@ -1,9 +1,10 @@
 //! Starts the handler as the host does, and copies its output into the log.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rand::Rng;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -27,9 +28,18 @@ pub(crate) struct Handler {
     readers: [JoinHandle<()>; 2],
 }
 
-/// A port that was free a moment ago, as the host picks it.
+/// A port that is free now, and that nobody gets by chance before the handler takes it, or between two
+/// of its lives: it is below the range from which systems give outgoing connections theirs.
 pub(crate) fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    let mut tries = 0;
+    loop {
+        let port = rand::rng().random_range(20_000..32_000);
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(_) => return Ok(port),
+            Err(_) if tries < 100 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl Launch {
