@@ -37,10 +37,14 @@ impl Broker {
         let listen = config.listen;
         let listener = TcpListener::bind(listen)
             .await
-            .map_err(|source| StartError::Listen { addr: listen, source })?;
-        let addr = listener
-            .local_addr()
-            .map_err(|source| StartError::Listen { addr: listen, source })?;
+            .map_err(|source| StartError::Listen {
+                addr: listen,
+                source,
+            })?;
+        let addr = listener.local_addr().map_err(|source| StartError::Listen {
+            addr: listen,
+            source,
+        })?;
         let hub = Arc::new(Hub::new(config, &system_clock()));
         let tasks = TaskTracker::new();
         for entity in hub.entities() {
@@ -72,7 +76,10 @@ impl Broker {
 
     /// The names of its queues, in no particular order.
     pub fn queues(&self) -> Vec<String> {
-        self.hub.entities().map(|entity| entity.name.clone()).collect()
+        self.hub
+            .entities()
+            .map(|entity| entity.name.clone())
+            .collect()
     }
 
     /// Every message of a queue; `None` if there is no such queue.
@@ -115,7 +122,10 @@ impl Broker {
     pub async fn shutdown(self) {
         self.hub.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("The broker stopped before all of its connections had ended");
         }
     }
@@ -127,7 +137,9 @@ impl Broker {
 
 impl std::fmt::Debug for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broker").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("Broker")
+            .field("addr", &self.addr)
+            .finish_non_exhaustive()
     }
 }
 

@@ -86,7 +86,10 @@ impl QueueConfig {
 
     fn check(&self) -> Result<(), ConfigError> {
         let segments = self.name.split('/');
-        if segments.clone().any(|segment| segment.is_empty() || segment.starts_with('$')) {
+        if segments
+            .clone()
+            .any(|segment| segment.is_empty() || segment.starts_with('$'))
+        {
             return Err(self.wrong("Name", "is not the name of a queue"));
         }
         if self.lock_duration.is_zero() || self.lock_duration > MAX_LOCK_DURATION {

@@ -21,10 +21,16 @@ impl BrokerConfig {
         let mut namespaces = file.user_config.namespaces.into_iter();
         let namespace = namespaces.next().unwrap_or_default();
         if let Some(second) = namespaces.next() {
-            return Err(ConfigError::Unsupported { what: "second namespace", name: second.name });
+            return Err(ConfigError::Unsupported {
+                what: "second namespace",
+                name: second.name,
+            });
         }
         if let Some(topic) = namespace.topics.into_iter().next() {
-            return Err(ConfigError::Unsupported { what: "topic", name: topic.name });
+            return Err(ConfigError::Unsupported {
+                what: "topic",
+                name: topic.name,
+            });
         }
         let queues = namespace.queues.into_iter().map(Queue::into_config);
         let config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
@@ -111,14 +117,18 @@ impl Queue {
             },
         };
         let lock = duration("LockDuration", properties.lock_duration)?;
-        let ttl = duration("DefaultMessageTimeToLive", properties.default_message_time_to_live)?;
+        let ttl = duration(
+            "DefaultMessageTimeToLive",
+            properties.default_message_time_to_live,
+        )?;
         let window = duration(
             "DuplicateDetectionHistoryTimeWindow",
             properties.duplicate_detection_history_time_window,
         )?;
         config.lock_duration = lock.unwrap_or(config.lock_duration);
-        config.max_delivery_count =
-            properties.max_delivery_count.unwrap_or(config.max_delivery_count);
+        config.max_delivery_count = properties
+            .max_delivery_count
+            .unwrap_or(config.max_delivery_count);
         config.default_ttl = ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS);
         config.duplicate_detection_window = properties
             .requires_duplicate_detection
@@ -183,13 +193,18 @@ mod tests {
             dead_letter_on_expiration: true,
             ..QueueConfig::named("queue.2")
         };
-        assert_eq!(config.queues, [first, second, QueueConfig::named("queue.3")]);
+        assert_eq!(
+            config.queues,
+            [first, second, QueueConfig::named("queue.3")]
+        );
     }
 
     fn refusal(from: &str, to: &str) -> String {
         let json = SAMPLE.replacen(from, to, 1);
         assert_ne!(json, SAMPLE, "{from}");
-        BrokerConfig::from_emulator_json(&json).unwrap_err().to_string()
+        BrokerConfig::from_emulator_json(&json)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -203,7 +218,10 @@ mod tests {
             r#"queue "queue.1": ForwardTo is not supported by this broker"#,
         );
         assert_eq!(
-            refusal(r#""Topics": []"#, r#""Topics": [{ "Name": "topic.1", "Properties": {} }]"#),
+            refusal(
+                r#""Topics": []"#,
+                r#""Topics": [{ "Name": "topic.1", "Properties": {} }]"#
+            ),
             r#"topic "topic.1": not supported by this broker, which serves queues only"#,
         );
     }

@@ -23,7 +23,9 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
             }
             rest = time;
         }
-        let Some((number, tail)) = rest.split_once(unit) else { continue };
+        let Some((number, tail)) = rest.split_once(unit) else {
+            continue;
+        };
         rest = tail;
         total = total.checked_add(amount(number, unit)?.checked_mul(seconds)?)?;
     }
@@ -52,15 +54,18 @@ mod tests {
     fn every_part_counts() {
         assert_eq!(parse("PT1M"), Some(Duration::from_secs(60)));
         assert_eq!(parse("P14D"), Some(Duration::from_secs(14 * 86_400)));
-        assert_eq!(parse("P1DT2H3M4.5S"), Some(Duration::from_millis(93_784_500)));
+        assert_eq!(
+            parse("P1DT2H3M4.5S"),
+            Some(Duration::from_millis(93_784_500))
+        );
         assert_eq!(parse("PT0S"), Some(Duration::ZERO));
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in
-            ["", "P", "PT", "1M", "PT1", "P1M", "P1Y", "PT1H1D", "PT1.5M", "PT-1S", "PT1S ", "P1DT"]
-        {
+        for text in [
+            "", "P", "PT", "1M", "PT1", "P1M", "P1Y", "PT1H1D", "PT1.5M", "PT-1S", "PT1S ", "P1DT",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -32,3 +32,6 @@ pub use config::{
     BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,
 };
 pub use view::{Counters, MessageState, MessageView, QueueCounts, QueueSnapshot};
+
+#[cfg(test)]
+mod tests;

@@ -127,8 +127,12 @@ impl MessageView {
     pub(super) fn of(entry: &Entry) -> Self {
         let message = &entry.message;
         let fields = message.property_fields();
-        let text =
-            |index: usize| fields.get(index).and_then(values::text).map(std::borrow::ToOwned::to_owned);
+        let text = |index: usize| {
+            fields
+                .get(index)
+                .and_then(values::text)
+                .map(std::borrow::ToOwned::to_owned)
+        };
         let properties: BTreeMap<_, _> = message
             .application_property_map()
             .into_iter()

@@ -17,7 +17,11 @@ pub(crate) struct Duplicates {
 
 impl Duplicates {
     pub(crate) fn new(window: Duration) -> Self {
-        Duplicates { window, known: HashSet::new(), order: VecDeque::new() }
+        Duplicates {
+            window,
+            known: HashSet::new(),
+            order: VecDeque::new(),
+        }
     }
 
     /// Notes an id; true if it was known. A repetition does not lengthen its memory.

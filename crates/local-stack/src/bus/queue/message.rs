@@ -69,13 +69,20 @@ impl Message {
         bytes: &Bytes,
         fresh_id: &mut dyn FnMut() -> Uuid,
     ) -> Result<Self, Malformed> {
-        let Sections { header, message_annotations, properties, application_properties, body } =
-            section::split(bytes)?;
+        let Sections {
+            header,
+            message_annotations,
+            properties,
+            application_properties,
+            body,
+        } = section::split(bytes)?;
         let (durable, priority, ttl) = read_header(&header)?;
         let mut annotations = Map::new();
         if !message_annotations.is_empty() {
             for (key, value) in values::section_map(&message_annotations)? {
-                let Some(name) = values::text(&key) else { continue };
+                let Some(name) = values::text(&key) else {
+                    continue;
+                };
                 if !SERVICE_ANNOTATIONS.contains(&name) {
                     annotations.insert(values::symbol(name), value);
                 }
@@ -181,9 +188,19 @@ fn read_header(header: &Bytes) -> Result<(bool, u8, Option<Duration>), Malformed
         return Err("header that is not a list".into());
     };
     let durable = matches!(fields.first(), Some(Value::Bool(true)));
-    let priority = fields.get(1).and_then(values::integer).and_then(|n| u8::try_from(n).ok());
-    let ttl = fields.get(2).and_then(values::integer).and_then(|ms| u64::try_from(ms).ok());
-    Ok((durable, priority.unwrap_or(4), ttl.map(Duration::from_millis)))
+    let priority = fields
+        .get(1)
+        .and_then(values::integer)
+        .and_then(|n| u8::try_from(n).ok());
+    let ttl = fields
+        .get(2)
+        .and_then(values::integer)
+        .and_then(|ms| u64::try_from(ms).ok());
+    Ok((
+        durable,
+        priority.unwrap_or(4),
+        ttl.map(Duration::from_millis),
+    ))
 }
 
 /// The message id and a properties section that contains it.

@@ -13,6 +13,7 @@ pub(crate) mod message;
 mod requests;
 pub(crate) mod settle;
 mod store;
+mod transitions;
 pub(crate) mod waiters;
 
 #[cfg(test)]
@@ -20,7 +21,6 @@ mod tests;
 
 use std::time::Duration;
 
-use serde_amqp::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -33,14 +33,7 @@ use super::config::QueueConfig;
 use super::view::{Counters, QueueCounts};
 
 pub(crate) use self::requests::NoSuchMessage;
-
-/// The reason for messages that failed too often (Azure doc "Overview of Service Bus dead-letter
-/// queues").
-const MAX_DELIVERY_COUNT_EXCEEDED: &str = "MaxDeliveryCountExceeded";
-/// The reason for messages whose time to live ran out (same source).
-const TTL_EXPIRED: &str = "TTLExpiredException";
-pub(super) const REASON: &str = "DeadLetterReason";
-pub(super) const DESCRIPTION: &str = "DeadLetterErrorDescription";
+pub(super) use self::transitions::{DESCRIPTION, REASON};
 
 /// The queue itself, or the dead-letter queue beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,7 +80,10 @@ impl Queue {
 
     /// The next moment at which [`Queue::advance`] has something to do.
     pub(crate) fn next_deadline(&self) -> Option<OffsetDateTime> {
-        [self.main.next_timer(), self.dead.next_timer()].into_iter().flatten().min()
+        [self.main.next_timer(), self.dead.next_timer()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Accepts a message: receivable now, or at the time it is scheduled for. Returns its sequence
@@ -115,7 +111,11 @@ impl Queue {
             enqueued_sequence: sequence,
             enqueued_at: due_at.unwrap_or(now),
             delivery_count: 0,
-            state: if due_at.is_some() { State::Scheduled } else { State::Active },
+            state: if due_at.is_some() {
+                State::Scheduled
+            } else {
+                State::Active
+            },
             lock: None,
             due_at,
             expires_at,
@@ -214,80 +214,15 @@ impl Queue {
         token: Uuid,
         now: OffsetDateTime,
     ) -> Option<Entry> {
-        let lock = Lock { token, until: now + self.config.lock_duration };
+        let lock = Lock {
+            token,
+            until: now + self.config.lock_duration,
+        };
         self.store_mut(sub).update(sequence, |entry| {
             entry.lock = Some(lock);
             entry.clone()
         })
     }
-
-    /// Does what a message's timer was set for.
-    fn fire(&mut self, sub: SubQueue, sequence: i64, now: OffsetDateTime) {
-        let Some(entry) = self.store(sub).get(sequence) else { return };
-        if entry.lock.is_some() {
-            self.counters.lock_expiries += 1;
-            self.give_back(sub, sequence, &[]);
-        } else if entry.state == State::Scheduled {
-            self.activate(sequence, now);
-        } else {
-            self.expire(sequence);
-        }
-    }
-
-    /// A schedule came due: the message goes to the end of the queue under a new number
-    /// (Azure doc "Message sequencing and timestamps").
-    fn activate(&mut self, sequence: i64, now: OffsetDateTime) {
-        let Some(mut entry) = self.main.remove(sequence) else { return };
-        entry.sequence = self.next_sequence();
-        entry.state = State::Active;
-        entry.enqueued_at = entry.due_at.take().unwrap_or(now);
-        entry.expires_at = self.expiry(&entry.message, entry.enqueued_at);
-        self.main.insert(entry);
-    }
-
-    fn expire(&mut self, sequence: i64) {
-        self.counters.ttl_expiries += 1;
-        if self.config.dead_letter_on_expiration {
-            let why = "The message expired and was dead lettered.";
-            self.bury(sequence, &reasons(Some(TTL_EXPIRED), Some(why)));
-        } else {
-            self.main.remove(sequence);
-        }
-    }
-
-    /// A delivery failed: the message is receivable again, or dead-lettered if it failed too often.
-    fn give_back(&mut self, sub: SubQueue, sequence: i64, changes: &[(String, Value)]) {
-        let failed = self.store_mut(sub).update(sequence, |entry| {
-            entry.lock = None;
-            entry.delivery_count += 1;
-            entry.message.set_application_properties(changes);
-            entry.delivery_count
-        });
-        let limit = self.config.max_delivery_count;
-        if sub == SubQueue::Main && failed.is_some_and(|failed| failed >= limit) {
-            let why = format!("Message could not be consumed after {limit} delivery attempts.");
-            self.bury(sequence, &reasons(Some(MAX_DELIVERY_COUNT_EXCEEDED), Some(&why)));
-        }
-    }
-
-    /// Moves a message to the dead-letter queue, where neither locks nor time to live follow it.
-    fn bury(&mut self, sequence: i64, changes: &[(String, Value)]) {
-        let Some(mut entry) = self.main.remove(sequence) else { return };
-        self.counters.dead_lettered += 1;
-        entry.lock = None;
-        entry.state = State::Active;
-        entry.expires_at = None;
-        entry.message.set_application_properties(changes);
-        self.dead.insert(entry);
-    }
-}
-
-/// The application properties in which a dead-lettered message carries its reason.
-fn reasons(reason: Option<&str>, description: Option<&str>) -> Vec<(String, Value)> {
-    [(REASON, reason), (DESCRIPTION, description)]
-        .into_iter()
-        .filter_map(|(name, text)| Some((name.to_owned(), Value::String(text?.to_owned()))))
-        .collect()
 }
 
 /// The longest lock the service grants (Azure doc "Message transfers, locks, and settlement").

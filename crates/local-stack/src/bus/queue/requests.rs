@@ -22,8 +22,15 @@ impl Queue {
         now: OffsetDateTime,
     ) -> Vec<Entry> {
         self.advance(now);
-        let unlocked = |entry: &Entry| Entry { lock: None, ..entry.clone() };
-        self.store(sub).from(from).take(count).map(unlocked).collect()
+        let unlocked = |entry: &Entry| Entry {
+            lock: None,
+            ..entry.clone()
+        };
+        self.store(sub)
+            .from(from)
+            .take(count)
+            .map(unlocked)
+            .collect()
     }
 
     /// Removes scheduled messages: all of them, or none.
@@ -36,7 +43,9 @@ impl Queue {
         now: OffsetDateTime,
     ) -> Result<(), NoSuchMessage> {
         self.advance(now);
-        self.expect_all(SubQueue::Main, sequences, |entry| entry.state == State::Scheduled)?;
+        self.expect_all(SubQueue::Main, sequences, |entry| {
+            entry.state == State::Scheduled
+        })?;
         for sequence in sequences {
             self.main.remove(*sequence);
             self.counters.cancelled += 1;
@@ -76,7 +85,10 @@ impl Queue {
         self.advance(now);
         self.expect_all(sub, sequences, is_free_deferred)?;
         let store = self.store_mut(sub);
-        let taken: Vec<_> = sequences.iter().filter_map(|number| store.remove(*number)).collect();
+        let taken: Vec<_> = sequences
+            .iter()
+            .filter_map(|number| store.remove(*number))
+            .collect();
         self.counters.received_and_deleted += taken.len() as u64;
         Ok(taken)
     }
@@ -87,7 +99,10 @@ impl Queue {
         sequences: &[i64],
         fits: impl Fn(&Entry) -> bool,
     ) -> Result<(), NoSuchMessage> {
-        match sequences.iter().find(|number| !self.store(sub).get(**number).is_some_and(&fits)) {
+        match sequences
+            .iter()
+            .find(|number| !self.store(sub).get(**number).is_some_and(&fits))
+        {
             Some(number) => Err(NoSuchMessage(*number)),
             None => Ok(()),
         }

@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::entry::State;
-use super::{Queue, SubQueue, reasons};
+use super::transitions::reasons;
+use super::{Queue, SubQueue};
 
 /// A receiver's verdict on a locked message. `properties` are application properties to set.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +70,11 @@ impl Queue {
                     entry.message.set_application_properties(properties);
                 });
             }
-            Settlement::DeadLetter { reason, description, properties } => {
+            Settlement::DeadLetter {
+                reason,
+                description,
+                properties,
+            } => {
                 if sub == SubQueue::DeadLetter {
                     return Err(SettleError::AlreadyDead);
                 }
@@ -107,6 +112,8 @@ impl Queue {
     /// Whether every one of `tokens` still holds a message.
     pub(crate) fn holds(&mut self, sub: SubQueue, tokens: &[Uuid], now: OffsetDateTime) -> bool {
         self.advance(now);
-        tokens.iter().all(|token| self.store(sub).locked(*token).is_some())
+        tokens
+            .iter()
+            .all(|token| self.store(sub).locked(*token).is_some())
     }
 }

@@ -75,7 +75,10 @@ impl Store {
 
     /// The message whose timer ran out first, if any did by `now`.
     pub(crate) fn due(&self, now: OffsetDateTime) -> Option<i64> {
-        self.timers.first().filter(|(at, _)| *at <= now).map(|(_, sequence)| *sequence)
+        self.timers
+            .first()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, sequence)| *sequence)
     }
 
     pub(crate) fn len(&self) -> usize {

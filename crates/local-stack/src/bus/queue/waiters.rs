@@ -34,7 +34,9 @@ impl Waiters {
     pub(crate) fn take(&mut self, count: usize) -> Vec<ConsumerId> {
         let mut taken = Vec::new();
         while taken.len() < count {
-            let Some((_, consumer)) = self.by_arrival.pop_first() else { break };
+            let Some((_, consumer)) = self.by_arrival.pop_first() else {
+                break;
+            };
             self.arrivals.remove(&consumer);
             taken.push(consumer);
         }

@@ -8,7 +8,11 @@ pub(crate) enum Address {
     /// `$cbs`, where tokens are put.
     Cbs,
     /// An entity, its dead-letter queue, or the management node of either.
-    Entity { name: String, sub: SubQueue, management: bool },
+    Entity {
+        name: String,
+        sub: SubQueue,
+        management: bool,
+    },
 }
 
 impl Address {
@@ -32,7 +36,11 @@ impl Address {
             Some(entity) => (entity, SubQueue::DeadLetter),
             None => (path, SubQueue::Main),
         };
-        Address::Entity { name: path.to_owned(), sub, management }
+        Address::Entity {
+            name: path.to_owned(),
+            sub,
+            management,
+        }
     }
 }
 
@@ -41,13 +49,25 @@ mod tests {
     use super::*;
 
     fn entity(name: &str, sub: SubQueue, management: bool) -> Address {
-        Address::Entity { name: name.to_owned(), sub, management }
+        Address::Entity {
+            name: name.to_owned(),
+            sub,
+            management,
+        }
     }
 
     #[test]
     fn scheme_authority_and_case_do_not_matter() {
-        for address in ["orders", "/Orders", "amqps://localhost:5673/orders", "sb://ns/ORDERS/"] {
-            assert_eq!(Address::parse(address), entity("orders", SubQueue::Main, false));
+        for address in [
+            "orders",
+            "/Orders",
+            "amqps://localhost:5673/orders",
+            "sb://ns/ORDERS/",
+        ] {
+            assert_eq!(
+                Address::parse(address),
+                entity("orders", SubQueue::Main, false)
+            );
         }
         assert_eq!(Address::parse("$cbs"), Address::Cbs);
     }
@@ -58,6 +78,9 @@ mod tests {
         assert_eq!(dead, entity("a/b", SubQueue::DeadLetter, false));
         let dead_management = Address::parse("amqps://ns/a/b/$deadletterqueue/$Management");
         assert_eq!(dead_management, entity("a/b", SubQueue::DeadLetter, true));
-        assert_eq!(Address::parse("a/$management"), entity("a", SubQueue::Main, true));
+        assert_eq!(
+            Address::parse("a/$management"),
+            entity("a", SubQueue::Main, true)
+        );
     }
 }

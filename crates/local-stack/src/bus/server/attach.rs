@@ -10,10 +10,11 @@ use fe2o3_amqp_types::messaging::{Target as TargetTerminus, TargetArchetype};
 use fe2o3_amqp_types::performatives::{Attach, Detach};
 
 use super::address::Address;
+use super::context::Context;
 use super::entity::Entity;
 use super::failure::{Failure, error, no_such_entity};
 use super::link::{Incoming, Link, Outgoing, SEND_CREDIT, Source, Target};
-use super::session::{Context, Session};
+use super::session::Session;
 use crate::bus::queue::SubQueue;
 
 /// What management and token nodes take: requests carry whole messages.
@@ -54,7 +55,10 @@ impl Session {
                     .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
                 reply.initial_delivery_count = Some(0);
                 reply.max_message_size = attach.max_message_size;
-                if let Source::Queue { entity, consumer, .. } = &outgoing.source {
+                if let Source::Queue {
+                    entity, consumer, ..
+                } = &outgoing.source
+                {
                     entity.join(*consumer, ctx.wake.clone());
                     ctx.consumers.insert(*consumer, (self.channel, handle));
                 }
@@ -76,14 +80,20 @@ impl Session {
         ctx.put(self.channel, &reply)?;
         let handle = attach.handle.0;
         self.links.insert(handle, Link::Detached);
-        let detach = Detach { handle: Handle(handle), closed: true, error: Some(reason) };
+        let detach = Detach {
+            handle: Handle(handle),
+            closed: true,
+            error: Some(reason),
+        };
         ctx.put(self.channel, &detach)
     }
 
     /// Brings a sending client's credit to its full amount.
     pub(super) fn grant_credit(&mut self, ctx: &mut Context, handle: u32) -> Result<(), Failure> {
         let mut flow = self.flow();
-        let Some(Link::Incoming(incoming)) = self.links.get_mut(&handle) else { return Ok(()) };
+        let Some(Link::Incoming(incoming)) = self.links.get_mut(&handle) else {
+            return Ok(());
+        };
         incoming.credit = SEND_CREDIT;
         flow.handle = Some(Handle(handle));
         flow.delivery_count = Some(incoming.delivery_count);
@@ -122,7 +132,11 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
     };
     let target = match parse(address)? {
         Address::Cbs => Target::Cbs,
-        Address::Entity { name, sub, management } => {
+        Address::Entity {
+            name,
+            sub,
+            management,
+        } => {
             let entity = find(ctx, &name)?;
             match (management, sub) {
                 (true, sub) => Target::Management(entity, sub),
@@ -144,10 +158,17 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
 }
 
 fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
-    let address = attach.source.as_ref().and_then(|source| source.address.as_deref());
+    let address = attach
+        .source
+        .as_ref()
+        .and_then(|source| source.address.as_deref());
     let node = parse(address)?;
     let source = match &node {
-        Address::Entity { name, sub, management: false } => {
+        Address::Entity {
+            name,
+            sub,
+            management: false,
+        } => {
             if is_session_receiver(attach) {
                 let text = "sessions are not supported by this broker";
                 return Err(error(AmqpError::NotImplemented, text));
@@ -160,13 +181,22 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
                 waiting: false,
             }
         }
-        Address::Entity { name, management: true, .. } => {
+        Address::Entity {
+            name,
+            management: true,
+            ..
+        } => {
             find(ctx, name)?;
             replies(attach, node)
         }
         Address::Cbs => replies(attach, node),
     };
-    Ok(Outgoing { source, delivery_count: 0, credit: 0, drain: false })
+    Ok(Outgoing {
+        source,
+        delivery_count: 0,
+        credit: 0,
+        drain: false,
+    })
 }
 
 fn replies(attach: &Attach, node: Address) -> Source {
@@ -174,13 +204,22 @@ fn replies(attach: &Attach, node: Address) -> Source {
         Some(TargetArchetype::Target(target)) => target.address.clone(),
         None => None,
     };
-    Source::Replies { node, reply_to, held: VecDeque::new() }
+    Source::Replies {
+        node,
+        reply_to,
+        held: VecDeque::new(),
+    }
 }
 
 fn is_session_receiver(attach: &Attach) -> bool {
-    let filter = attach.source.as_ref().and_then(|source| source.filter.as_ref());
+    let filter = attach
+        .source
+        .as_ref()
+        .and_then(|source| source.filter.as_ref());
     filter.is_some_and(|filter| {
-        filter.keys().any(|key| key.as_str() == "com.microsoft:session-filter")
+        filter
+            .keys()
+            .any(|key| key.as_str() == "com.microsoft:session-filter")
     })
 }
 
@@ -196,5 +235,8 @@ fn parse(address: Option<&str>) -> Result<Address, Error> {
 }
 
 fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
-    ctx.hub.entity(name).cloned().ok_or_else(|| no_such_entity(name))
+    ctx.hub
+        .entity(name)
+        .cloned()
+        .ok_or_else(|| no_such_entity(name))
 }

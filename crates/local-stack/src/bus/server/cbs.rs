@@ -4,13 +4,18 @@
 use serde_amqp::Value;
 
 use super::address::Address;
+use super::context::Context;
 use super::request::{Reply, Request};
-use super::session::Context;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::values::{self, Map};
 
 /// Token types clients send; the guide also lists the last two.
-const TOKEN_TYPES: [&str; 4] = ["servicebus.windows.net:sastoken", "jwt", "amqp:jwt", "amqp:swt"];
+const TOKEN_TYPES: [&str; 4] = [
+    "servicebus.windows.net:sastoken",
+    "jwt",
+    "amqp:jwt",
+    "amqp:swt",
+];
 
 /// Answers a put-token request.
 pub(super) fn answer(ctx: &mut Context, request: &Request) -> Result<Reply, Malformed> {
@@ -33,7 +38,9 @@ fn put_token(ctx: &mut Context, request: &Request) -> Result<(), (i32, &'static 
     if request.property("operation") != Some("put-token") {
         return Err((501, "The operation is not put-token."));
     }
-    let audience = request.property("name").ok_or((400, "The token names no audience."))?;
+    let audience = request
+        .property("name")
+        .ok_or((400, "The token names no audience."))?;
     let token = values::text(&request.body).ok_or((400, "The body holds no token."))?;
     let kind = request.property("type").unwrap_or_default();
     verify(kind, token)?;
@@ -60,7 +67,9 @@ fn verify(kind: &str, token: &str) -> Result<(), (i32, &'static str)> {
     };
     let has = |name: &str| {
         fields.split('&').any(|field| {
-            field.split_once('=').is_some_and(|(key, value)| key == name && !value.is_empty())
+            field
+                .split_once('=')
+                .is_some_and(|(key, value)| key == name && !value.is_empty())
         })
     };
     if ["sr", "sig", "se", "skn"].into_iter().all(has) {

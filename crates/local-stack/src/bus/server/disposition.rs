@@ -9,9 +9,10 @@ use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Modified, Rejected, R
 use fe2o3_amqp_types::performatives::Disposition;
 use serde_amqp::Value;
 
+use super::context::Context;
 use super::failure::{Failure, custom, error};
 use super::link::{Link, Outgoing, Source};
-use super::session::{Context, Session};
+use super::session::Session;
 use crate::bus::queue::settle::{SettleError, Settlement};
 use crate::bus::wire::values;
 
@@ -30,12 +31,19 @@ impl Session {
         let Some(state) = disposition.state.filter(DeliveryState::is_terminal) else {
             return Ok(());
         };
-        let (first, last) = (disposition.first, disposition.last.unwrap_or(disposition.first));
+        let (first, last) = (
+            disposition.first,
+            disposition.last.unwrap_or(disposition.first),
+        );
         if last < first {
             let text = format!("deliveries {first} to {last}");
             return Err(Failure::Session(error(AmqpError::InvalidField, text)));
         }
-        let known: Vec<u32> = self.unsettled.range(first..=last).map(|(id, _)| *id).collect();
+        let known: Vec<u32> = self
+            .unsettled
+            .range(first..=last)
+            .map(|(id, _)| *id)
+            .collect();
         let mut answers = Answers::default();
         let mut next = Some(first);
         for id in known {
@@ -69,9 +77,13 @@ impl Session {
 
     /// Carries a verdict out; the answer to it.
     fn settle_delivery(&mut self, id: u32, state: &DeliveryState) -> DeliveryState {
-        let Some(unsettled) = self.unsettled.remove(&id) else { return unknown_delivery() };
-        let Some(Link::Outgoing(Outgoing { source: Source::Queue { entity, sub, .. }, .. })) =
-            self.links.get(&unsettled.handle)
+        let Some(unsettled) = self.unsettled.remove(&id) else {
+            return unknown_delivery();
+        };
+        let Some(Link::Outgoing(Outgoing {
+            source: Source::Queue { entity, sub, .. },
+            ..
+        })) = self.links.get(&unsettled.handle)
         else {
             return unknown_delivery();
         };
@@ -107,7 +119,9 @@ impl Answers {
 fn settlement(state: &DeliveryState) -> Result<Settlement, Error> {
     match state {
         DeliveryState::Accepted(_) => Ok(Settlement::Complete),
-        DeliveryState::Released(_) => Ok(Settlement::Abandon { properties: Vec::new() }),
+        DeliveryState::Released(_) => Ok(Settlement::Abandon {
+            properties: Vec::new(),
+        }),
         DeliveryState::Modified(modified) => {
             let properties = properties(modified.message_annotations.as_ref());
             if modified.undeliverable_here == Some(true) {
@@ -117,21 +131,31 @@ fn settlement(state: &DeliveryState) -> Result<Settlement, Error> {
             }
         }
         DeliveryState::Rejected(rejected) => {
-            let info = rejected.error.as_ref().and_then(|error| error.info.as_deref());
+            let info = rejected
+                .error
+                .as_ref()
+                .and_then(|error| error.info.as_deref());
             let properties = properties(info);
             // The reason and its description are among them, under the names of the application
             // properties they become.
-            Ok(Settlement::DeadLetter { reason: None, description: None, properties })
+            Ok(Settlement::DeadLetter {
+                reason: None,
+                description: None,
+                properties,
+            })
         }
-        DeliveryState::Received(_) => {
-            Err(error(AmqpError::NotImplemented, "links cannot be resumed at this broker"))
-        }
+        DeliveryState::Received(_) => Err(error(
+            AmqpError::NotImplemented,
+            "links cannot be resumed at this broker",
+        )),
     }
 }
 
 fn properties(fields: Option<&Fields>) -> Vec<(String, Value)> {
     let fields = fields.into_iter().flat_map(Fields::iter);
-    fields.map(|(name, value)| (name.as_str().to_owned(), plain(value))).collect()
+    fields
+        .map(|(name, value)| (name.as_str().to_owned(), plain(value)))
+        .collect()
 }
 
 /// Symbols are not among the types of application properties.
@@ -157,9 +181,14 @@ fn same_outcome(state: &DeliveryState) -> DeliveryState {
 }
 
 fn rejected(reason: Error) -> DeliveryState {
-    DeliveryState::Rejected(Rejected { error: Some(reason) })
+    DeliveryState::Rejected(Rejected {
+        error: Some(reason),
+    })
 }
 
 fn unknown_delivery() -> DeliveryState {
-    rejected(error(AmqpError::NotFound, "the delivery is not known on this link"))
+    rejected(error(
+        AmqpError::NotFound,
+        "the delivery is not known on this link",
+    ))
 }

@@ -9,10 +9,11 @@ use fe2o3_amqp_types::definitions::{AmqpError, Error, MIN_MAX_FRAME_SIZE};
 use fe2o3_amqp_types::performatives::{Close, End, Open, Performative};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::context::Context;
 use super::failure::{Failure, error};
 use super::hub::Hub;
 use super::request::Reply;
-use super::session::{Context, Session};
+use super::session::Session;
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::frame::{self, Frame};
 
@@ -41,7 +42,7 @@ impl Engine {
             ctx: Context {
                 hub,
                 out: BytesMut::new(),
-                max_frame_size: MIN_MAX_FRAME_SIZE as usize,
+                max_frame_size: MIN_MAX_FRAME_SIZE,
                 wake,
                 consumers: HashMap::new(),
                 stalled: Vec::new(),
@@ -85,11 +86,13 @@ impl Engine {
         }
         let result = match frame {
             Frame::Heartbeat => Ok(()),
-            Frame::Amqp { channel, performative, payload } => {
-                self.on_performative(channel, performative, &payload).map_err(|failure| {
-                    (channel, failure)
-                })
-            }
+            Frame::Amqp {
+                channel,
+                performative,
+                payload,
+            } => self
+                .on_performative(channel, performative, &payload)
+                .map_err(|failure| (channel, failure)),
             Frame::Sasl(_) => {
                 let text = "a SASL frame after SASL";
                 Err((0, Failure::Connection(error(AmqpError::IllegalState, text))))
@@ -127,7 +130,12 @@ impl Engine {
             "Closing a connection");
         if self.is_open {
             // Nothing further can be done about a close that cannot be encoded.
-            let _ = self.ctx.put(0, &Close { error: Some(reason) });
+            let _ = self.ctx.put(
+                0,
+                &Close {
+                    error: Some(reason),
+                },
+            );
         }
         self.leave();
     }
@@ -185,8 +193,8 @@ impl Engine {
     }
 
     fn on_open(&mut self, open: &Open) -> Result<(), Failure> {
-        self.ctx.max_frame_size = (open.max_frame_size.0 as usize)
-            .clamp(MIN_MAX_FRAME_SIZE as usize, MAX_FRAME_SIZE as usize);
+        self.ctx.max_frame_size =
+            (open.max_frame_size.0 as usize).clamp(MIN_MAX_FRAME_SIZE, MAX_FRAME_SIZE as usize);
         // Half of what the client allows, so that one late frame is not yet a broken connection.
         self.heartbeat = open
             .idle_time_out
@@ -227,7 +235,9 @@ impl Engine {
     }
 
     fn pump(&mut self, channel: u16, handle: u32) {
-        let Some(session) = self.sessions.get_mut(&channel) else { return };
+        let Some(session) = self.sessions.get_mut(&channel) else {
+            return;
+        };
         match session.pump(&mut self.ctx, handle) {
             Ok(()) => {}
             Err(Failure::Connection(reason)) => self.close(reason),
@@ -238,9 +248,12 @@ impl Engine {
     fn end_session(&mut self, channel: u16, reason: Error) {
         self.drop_session(channel);
         self.ending.insert(channel);
-        if let Err(Failure::Connection(reason) | Failure::Session(reason)) =
-            self.ctx.put(channel, &End { error: Some(reason) })
-        {
+        if let Err(Failure::Connection(reason) | Failure::Session(reason)) = self.ctx.put(
+            channel,
+            &End {
+                error: Some(reason),
+            },
+        ) {
             self.close(reason);
         }
     }

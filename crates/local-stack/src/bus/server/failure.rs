@@ -51,5 +51,8 @@ pub(super) fn message_too_large(delivery_id: u32, size: usize, limit: usize) -> 
 }
 
 pub(super) fn no_such_entity(name: &str) -> Error {
-    error(AmqpError::NotFound, format!("The messaging entity '{name}' could not be found."))
+    error(
+        AmqpError::NotFound,
+        format!("The messaging entity '{name}' could not be found."),
+    )
 }

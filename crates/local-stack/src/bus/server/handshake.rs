@@ -39,7 +39,9 @@ where
     expect_header(stream, input, SASL_HEADER).await?;
     let mut out = BytesMut::from(&SASL_HEADER[..]);
     let mechanisms: Vec<Symbol> = MECHANISMS.into_iter().map(Symbol::from).collect();
-    let offer = SaslMechanisms { sasl_server_mechanisms: Array::from(mechanisms) };
+    let offer = SaslMechanisms {
+        sasl_server_mechanisms: Array::from(mechanisms),
+    };
     frame::put_sasl(&mut out, &offer)?;
     stream.write_all(&out).await?;
 
@@ -51,10 +53,19 @@ where
         }
     };
     let init: SaslInit = serde_amqp::from_slice(&init).map_err(Malformed::from)?;
-    tracing::trace!(mechanism = init.mechanism.as_str(), "A client authenticates");
+    tracing::trace!(
+        mechanism = init.mechanism.as_str(),
+        "A client authenticates"
+    );
     let mut out = BytesMut::new();
     // Whoever it is: tokens are put to `$cbs` later.
-    frame::put_sasl(&mut out, &SaslOutcome { code: SaslCode::Ok, additional_data: None })?;
+    frame::put_sasl(
+        &mut out,
+        &SaslOutcome {
+            code: SaslCode::Ok,
+            additional_data: None,
+        },
+    )?;
     stream.write_all(&out).await?;
 
     expect_header(stream, input, AMQP_HEADER).await?;

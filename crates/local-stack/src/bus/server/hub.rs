@@ -33,7 +33,10 @@ impl Hub {
             .map(|queue| {
                 let name = queue.name.clone();
                 let key = name.to_lowercase();
-                (key, Arc::new(Entity::new(name, Queue::new(queue), Arc::clone(clock))))
+                (
+                    key,
+                    Arc::new(Entity::new(name, Queue::new(queue), Arc::clone(clock))),
+                )
             })
             .collect();
         Hub {
@@ -60,12 +63,18 @@ impl Hub {
 
     /// The token that ends a connection made now without a word.
     pub(crate) fn connection_token(&self) -> CancellationToken {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Ends all present connections without a word; later ones are not affected.
     pub(crate) fn drop_connections(&self) {
-        let mut token = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut token = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *token).cancel();
     }
 }

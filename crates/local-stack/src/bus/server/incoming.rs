@@ -6,10 +6,11 @@ use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
 use fe2o3_amqp_types::performatives::{Disposition, Transfer};
 use uuid::Uuid;
 
+use super::context::Context;
 use super::failure::{Failure, error, message_too_large, unattached_handle};
 use super::link::{Incoming, Link, Partial, SEND_CREDIT, Target};
 use super::request::{Reply, Request};
-use super::session::{Context, Session};
+use super::session::Session;
 use super::{cbs, management};
 use crate::bus::queue::message::Message;
 
@@ -140,7 +141,12 @@ fn process(
     if delivery.size > limit {
         // The link stays: clients go on sending on it.
         let reason = message_too_large(delivery.delivery_id, delivery.size, limit);
-        return (DeliveryState::Rejected(Rejected { error: Some(reason) }), None);
+        return (
+            DeliveryState::Rejected(Rejected {
+                error: Some(reason),
+            }),
+            None,
+        );
     }
     // Exactly as long as the message: what is stored shares this memory.
     let bytes = Bytes::copy_from_slice(&delivery.bytes);
@@ -165,7 +171,12 @@ fn process(
         Ok(reply) => (DeliveryState::Accepted(Accepted {}), reply),
         Err(malformed) => {
             let reason = error(AmqpError::DecodeError, malformed.to_string());
-            (DeliveryState::Rejected(Rejected { error: Some(reason) }), None)
+            (
+                DeliveryState::Rejected(Rejected {
+                    error: Some(reason),
+                }),
+                None,
+            )
         }
     }
 }

@@ -62,7 +62,11 @@ pub(super) enum Source {
         waiting: bool,
     },
     /// Answers of a request/response node, held back while there is no credit.
-    Replies { node: Address, reply_to: Option<String>, held: VecDeque<Bytes> },
+    Replies {
+        node: Address,
+        reply_to: Option<String>,
+        held: VecDeque<Bytes>,
+    },
 }
 
 /// A link on which the client receives.

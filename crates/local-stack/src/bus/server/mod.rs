@@ -8,6 +8,7 @@ pub(crate) mod address;
 mod attach;
 mod cbs;
 pub(crate) mod connection;
+mod context;
 mod disposition;
 mod engine;
 pub(crate) mod entity;
@@ -20,3 +21,6 @@ mod management;
 mod outgoing;
 mod request;
 mod session;
+
+#[cfg(test)]
+mod tests;

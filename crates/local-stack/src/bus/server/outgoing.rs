@@ -6,10 +6,11 @@ use fe2o3_amqp_types::performatives::{Flow, Transfer};
 use serde_amqp::primitives::Binary;
 use uuid::Uuid;
 
+use super::context::Context;
 use super::failure::{Failure, unattached_handle};
 use super::link::{Link, Outgoing, Source};
 use super::request::Reply;
-use super::session::{Context, Session, Unsettled};
+use super::session::{Session, Unsettled};
 use crate::bus::wire::delivery;
 
 /// What a link has to send next.
@@ -90,7 +91,9 @@ impl Session {
     /// Pumps every receiving link, after the window has opened.
     fn pump_all(&mut self, ctx: &mut Context) -> Result<(), Failure> {
         let handles: Vec<u32> = self.links.keys().copied().collect();
-        handles.into_iter().try_for_each(|handle| self.pump(ctx, handle))
+        handles
+            .into_iter()
+            .try_for_each(|handle| self.pump(ctx, handle))
     }
 
     /// Queues an answer on the link that is meant for it, if this session has one.
@@ -103,7 +106,13 @@ impl Session {
         let mut chosen = None;
         for (handle, link) in &mut self.links {
             if let Link::Outgoing(Outgoing {
-                source: Source::Replies { node, reply_to, held }, ..
+                source:
+                    Source::Replies {
+                        node,
+                        reply_to,
+                        held,
+                    },
+                ..
             }) = link
                 && *node == reply.node
             {
@@ -116,7 +125,9 @@ impl Session {
                 }
             }
         }
-        let Some((handle, held)) = chosen else { return Ok(false) };
+        let Some((handle, held)) = chosen else {
+            return Ok(false);
+        };
         held.push_back(reply.message.clone());
         self.pump(ctx, handle)?;
         Ok(true)
@@ -125,7 +136,9 @@ impl Session {
     /// When a link that shall be drained has nothing more to send, the rest of its credit is used
     /// up without messages and the client is told.
     fn complete_drain(&mut self, ctx: &mut Context, handle: u32) -> Result<(), Failure> {
-        let Some(Link::Outgoing(outgoing)) = self.links.get_mut(&handle) else { return Ok(()) };
+        let Some(Link::Outgoing(outgoing)) = self.links.get_mut(&handle) else {
+            return Ok(());
+        };
         if !outgoing.drain {
             return Ok(());
         }
@@ -164,10 +177,8 @@ impl Outgoing {
     fn take_credit(&mut self, flow: &Flow) {
         if let Some(link_credit) = flow.link_credit {
             let seen = flow.delivery_count.unwrap_or(0);
-            let limit = seen.wrapping_add(link_credit);
-            let credit = limit.wrapping_sub(self.delivery_count);
-            // Below zero when we have sent more than the client now wants.
-            self.credit = if credit > i32::MAX as u32 { 0 } else { credit };
+            let since = self.delivery_count.wrapping_sub(seen);
+            self.credit = link_credit.saturating_sub(since);
         }
         self.drain = flow.drain;
     }
@@ -175,10 +186,14 @@ impl Outgoing {
     /// Takes the next message for this link, or gets in line for it.
     fn next(&mut self) -> Result<Next, Failure> {
         match &mut self.source {
-            Source::Replies { held, .. } => {
-                Ok(held.pop_front().map_or(Next::Nothing, Next::Reply))
-            }
-            Source::Queue { entity, sub, delete, consumer, waiting } => {
+            Source::Replies { held, .. } => Ok(held.pop_front().map_or(Next::Nothing, Next::Reply)),
+            Source::Queue {
+                entity,
+                sub,
+                delete,
+                consumer,
+                waiting,
+            } => {
                 let entry = entity.with(|queue, now| {
                     let entry = if *delete {
                         queue.take_next(*sub, now)
@@ -197,14 +212,23 @@ impl Outgoing {
                     return Ok(Next::Nothing);
                 };
                 let bytes = delivery::encode(&entry)?;
-                Ok(Next::Message { bytes, lock: entry.lock.map(|lock| lock.token) })
+                Ok(Next::Message {
+                    bytes,
+                    lock: entry.lock.map(|lock| lock.token),
+                })
             }
         }
     }
 
     /// Gets out of the queue's line, passing on a wake that may be under way.
     fn stop_waiting(&mut self) {
-        if let Source::Queue { entity, sub, consumer, waiting, .. } = &mut self.source
+        if let Source::Queue {
+            entity,
+            sub,
+            consumer,
+            waiting,
+            ..
+        } = &mut self.source
             && std::mem::take(waiting)
         {
             entity.with(|queue, _| queue.leave(*sub, *consumer));

@@ -47,8 +47,14 @@ impl Request {
                 _ => return Err("properties that are not a list".into()),
             },
         };
-        let reply_to = fields.get(REPLY_TO).and_then(values::text).map(str::to_owned);
-        let message_id = fields.get_mut(MESSAGE_ID).map(std::mem::take).unwrap_or_default();
+        let reply_to = fields
+            .get(REPLY_TO)
+            .and_then(values::text)
+            .map(str::to_owned);
+        let message_id = fields
+            .get_mut(MESSAGE_ID)
+            .map(std::mem::take)
+            .unwrap_or_default();
         let properties = match sections.application_properties.is_empty() {
             true => Map::new(),
             false => values::section_map(&sections.application_properties)?,
@@ -59,7 +65,12 @@ impl Request {
                 body = values::section_value(&section)?;
             }
         }
-        Ok(Request { message_id, reply_to, properties, body })
+        Ok(Request {
+            message_id,
+            reply_to,
+            properties,
+            body,
+        })
     }
 
     /// A text among the application properties.
@@ -78,8 +89,15 @@ impl Request {
         fields[TO] = self.reply_to.clone().map_or(Value::Null, Value::String);
         fields[CORRELATION_ID] = self.message_id.clone();
         let mut message = values::section(section::PROPERTIES, Value::List(fields))?;
-        message.extend(values::section(section::APPLICATION_PROPERTIES, Value::Map(properties))?);
+        message.extend(values::section(
+            section::APPLICATION_PROPERTIES,
+            Value::Map(properties),
+        )?);
         message.extend(values::section(section::VALUE, body)?);
-        Ok(Reply { node, reply_to: self.reply_to.clone(), message: Bytes::from(message) })
+        Ok(Reply {
+            node,
+            reply_to: self.reply_to.clone(),
+            message: Bytes::from(message),
+        })
     }
 }

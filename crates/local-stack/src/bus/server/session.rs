@@ -2,20 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bytes::{Bytes, BytesMut};
-use fe2o3_amqp_types::definitions::{Error, Handle, SessionError};
+use bytes::Bytes;
+use fe2o3_amqp_types::definitions::{ConnectionError, Error, Handle, SessionError};
 use fe2o3_amqp_types::performatives::{Begin, Detach, Flow, Performative, Transfer};
-use serde::Serialize;
-use tokio::sync::mpsc::UnboundedSender;
 use uuid::Uuid;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::failure::{Failure, error};
-use super::hub::Hub;
+use super::context::Context;
+use super::failure::{Failure, error, unattached_handle};
 use super::link::{Link, Source};
-use crate::bus::queue::waiters::ConsumerId;
+use super::request::Reply;
 use crate::bus::wire::frame;
 
 /// Transfer frames a client may send before it hears from us; renewed when half are used.
@@ -24,35 +19,6 @@ const INCOMING_WINDOW: u32 = 5_000;
 const OUTGOING_WINDOW: u32 = 5_000;
 /// Handles go up to this, as on the service.
 const HANDLE_MAX: u32 = 255;
-/// Deliveries wait while this many bytes are on their way to a client that is slow to read them.
-const OUTPUT_LIMIT: usize = 256 * 1024;
-
-/// What a session needs of its connection.
-pub(super) struct Context {
-    pub(super) hub: Arc<Hub>,
-    /// Bytes for the client.
-    pub(super) out: BytesMut,
-    /// The client's `max-frame-size`.
-    pub(super) max_frame_size: usize,
-    /// Where queues report that a message is ready for one of this connection's receivers.
-    pub(super) wake: UnboundedSender<ConsumerId>,
-    /// Which link a waiting receiver is.
-    pub(super) consumers: HashMap<ConsumerId, (u16, u32)>,
-    /// Links whose deliveries wait for `out` to empty.
-    pub(super) stalled: Vec<(u16, u32)>,
-    /// What tokens have been put for. Verification would compare attach addresses with these.
-    pub(super) audiences: Vec<String>,
-}
-
-impl Context {
-    pub(super) fn put(&mut self, channel: u16, frame: &impl Serialize) -> Result<(), Failure> {
-        Ok(frame::put(&mut self.out, channel, frame)?)
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.out.len() >= OUTPUT_LIMIT
-    }
-}
 
 /// A delivery that waits for the client's verdict.
 #[derive(Debug, Clone, Copy)]
@@ -110,13 +76,13 @@ impl Session {
         ctx: &mut Context,
         performative: Performative,
         payload: &Bytes,
-    ) -> Result<Option<super::request::Reply>, Failure> {
+    ) -> Result<Option<Reply>, Failure> {
         match performative {
             Performative::Attach(attach) => {
                 if attach.handle.0 > HANDLE_MAX {
                     let text = format!("handle {} is above {HANDLE_MAX}", attach.handle.0);
                     return Err(Failure::Connection(error(
-                        fe2o3_amqp_types::definitions::ConnectionError::FramingError,
+                        ConnectionError::FramingError,
                         text,
                     )));
                 }
@@ -160,7 +126,9 @@ impl Session {
     /// Sends held-back transfer frames as far as the client's window goes.
     pub(super) fn flush(&mut self, ctx: &mut Context) -> Result<(), Failure> {
         while self.remote_incoming_window > 0 {
-            let Some((mut transfer, mut rest)) = self.backlog.pop_front() else { break };
+            let Some((mut transfer, mut rest)) = self.backlog.pop_front() else {
+                break;
+            };
             frame::put_transfer(
                 &mut ctx.out,
                 self.channel,
@@ -213,7 +181,14 @@ impl Session {
     ) -> Result<(), Failure> {
         self.drop_link(ctx, handle);
         self.links.insert(handle, Link::Detached);
-        ctx.put(self.channel, &Detach { handle: Handle(handle), closed: true, error: Some(error) })
+        ctx.put(
+            self.channel,
+            &Detach {
+                handle: Handle(handle),
+                closed: true,
+                error: Some(error),
+            },
+        )
     }
 
     fn on_detach(&mut self, ctx: &mut Context, detach: &Detach) -> Result<(), Failure> {
@@ -222,11 +197,14 @@ impl Session {
             // Our detach went out before; this is the answer to it.
             Some(Link::Detached) => Ok(()),
             Some(_) => {
-                let reply =
-                    Detach { handle: Handle(handle), closed: detach.closed, error: None };
+                let reply = Detach {
+                    handle: Handle(handle),
+                    closed: detach.closed,
+                    error: None,
+                };
                 ctx.put(self.channel, &reply)
             }
-            None => Err(super::failure::unattached_handle(handle)),
+            None => Err(unattached_handle(handle)),
         }
     }
 
@@ -235,13 +213,20 @@ impl Session {
     fn drop_link(&mut self, ctx: &mut Context, handle: u32) -> Option<Link> {
         let link = self.links.remove(&handle)?;
         if let Link::Outgoing(outgoing) = &link
-            && let Source::Queue { entity, sub, consumer, .. } = &outgoing.source
+            && let Source::Queue {
+                entity,
+                sub,
+                consumer,
+                ..
+            } = &outgoing.source
         {
             entity.part(*sub, *consumer);
             ctx.consumers.remove(consumer);
         }
-        self.unsettled.retain(|_, unsettled| unsettled.handle != handle);
-        self.backlog.retain(|(transfer, _)| transfer.handle.0 != handle);
+        self.unsettled
+            .retain(|_, unsettled| unsettled.handle != handle);
+        self.backlog
+            .retain(|(transfer, _)| transfer.handle.0 != handle);
         Some(link)
     }
 

@@ -39,7 +39,10 @@ fn header(entry: &Entry) -> Result<Vec<u8>, Malformed> {
     // The service hands out the time to live that really applies, its own default included.
     let ttl = match entry.expires_at {
         Some(expires) => u32::try_from((expires - entry.enqueued_at).whole_milliseconds()).ok(),
-        None => entry.message.ttl.and_then(|ttl| u32::try_from(ttl.as_millis()).ok()),
+        None => entry
+            .message
+            .ttl
+            .and_then(|ttl| u32::try_from(ttl.as_millis()).ok()),
     };
     let fields = vec![
         Value::Bool(entry.message.durable),
@@ -55,8 +58,14 @@ fn annotations(entry: &Entry) -> Result<Vec<u8>, Malformed> {
     let mut map = (*entry.message.annotations).clone();
     map.insert(symbol("x-opt-enqueued-time"), timestamp(entry.enqueued_at));
     map.insert(symbol("x-opt-sequence-number"), Value::Long(entry.sequence));
-    map.insert(symbol("x-opt-enqueue-sequence-number"), Value::Long(entry.enqueued_sequence));
-    map.insert(symbol("x-opt-message-state"), Value::Int(entry.state.number()));
+    map.insert(
+        symbol("x-opt-enqueue-sequence-number"),
+        Value::Long(entry.enqueued_sequence),
+    );
+    map.insert(
+        symbol("x-opt-message-state"),
+        Value::Int(entry.state.number()),
+    );
     if let Some(lock) = entry.lock {
         map.insert(symbol("x-opt-locked-until"), timestamp(lock.until));
     }

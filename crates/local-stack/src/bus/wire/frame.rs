@@ -13,11 +13,19 @@ const SASL: u8 = 0x01;
 
 /// One frame from the peer.
 #[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "frames are handled one by one and never stored"
+)]
 pub(crate) enum Frame {
     /// An empty frame, which only says that the peer is alive.
     Heartbeat,
     /// A performative, and for a transfer the message bytes behind it.
-    Amqp { channel: u16, performative: Performative, payload: Bytes },
+    Amqp {
+        channel: u16,
+        performative: Performative,
+        payload: Bytes,
+    },
     /// A frame of the SASL layer; its body, undecoded.
     Sasl(Bytes),
 }
@@ -27,7 +35,9 @@ pub(crate) enum Frame {
 /// # Errors
 /// When the frame is larger than `max_size`, or its header or performative is malformed.
 pub(crate) fn take(buffer: &mut BytesMut, max_size: usize) -> Result<Option<Frame>, Malformed> {
-    let Some(size) = buffer.first_chunk::<4>() else { return Ok(None) };
+    let Some(size) = buffer.first_chunk::<4>() else {
+        return Ok(None);
+    };
     let size = u32::from_be_bytes(*size) as usize;
     if !(HEADER..=max_size).contains(&size) {
         return Err(Malformed(format!("frame of {size} bytes")));
@@ -48,7 +58,11 @@ pub(crate) fn take(buffer: &mut BytesMut, max_size: usize) -> Result<Option<Fram
         AMQP => {
             let (performative, length) = performative::decode(&frame)?;
             let payload = frame.split_off(length);
-            Ok(Some(Frame::Amqp { channel, performative, payload }))
+            Ok(Some(Frame::Amqp {
+                channel,
+                performative,
+                payload,
+            }))
         }
         SASL => Ok(Some(Frame::Sasl(frame))),
         kind => Err(Malformed(format!("frame of type {kind:#04x}"))),
@@ -99,7 +113,9 @@ pub(crate) fn put_transfer(
     let mut performative = serde_amqp::to_vec(&*transfer)?;
     let room = max_size.saturating_sub(HEADER + performative.len());
     if room == 0 && !payload.is_empty() {
-        return Err(Malformed(format!("a frame of {max_size} bytes has no room for a message")));
+        return Err(Malformed(format!(
+            "a frame of {max_size} bytes has no room for a message"
+        )));
     }
     let part = payload.split_to(room.min(payload.len()));
     if payload.is_empty() {

@@ -25,7 +25,9 @@ fn value(bytes: &[u8], depth: u32) -> Result<usize, Malformed> {
     if depth > MAX_DEPTH {
         return Err("values nested too deeply".into());
     }
-    let (&code, rest) = bytes.split_first().ok_or(Malformed::from("value is cut short"))?;
+    let (&code, rest) = bytes
+        .split_first()
+        .ok_or(Malformed::from("value is cut short"))?;
     if code == 0x00 {
         let descriptor = value(rest, depth + 1)?;
         let described = value(&rest[descriptor..], depth + 1)?;
@@ -109,14 +111,20 @@ fn sized(rest: &[u8], width: usize) -> Result<(&[u8], usize, usize), Malformed> 
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u8, Malformed> {
-    let (&first, rest) = bytes.split_first().ok_or(Malformed::from("array is cut short"))?;
+    let (&first, rest) = bytes
+        .split_first()
+        .ok_or(Malformed::from("array is cut short"))?;
     *bytes = rest;
     Ok(first)
 }
 
 fn number(bytes: &[u8], width: usize) -> Result<usize, Malformed> {
-    let digits = bytes.get(..width).ok_or(Malformed::from("size is cut short"))?;
-    Ok(digits.iter().fold(0, |value, &digit| (value << 8) | usize::from(digit)))
+    let digits = bytes
+        .get(..width)
+        .ok_or(Malformed::from("size is cut short"))?;
+    Ok(digits
+        .iter()
+        .fold(0, |value, &digit| (value << 8) | usize::from(digit)))
 }
 
 #[cfg(test)]
@@ -128,7 +136,10 @@ mod tests {
 
     fn sample() -> Value {
         let mut map = OrderedMap::new();
-        map.insert(Value::from(Symbol::from("key")), Value::String("x".repeat(300)));
+        map.insert(
+            Value::from(Symbol::from("key")),
+            Value::String("x".repeat(300)),
+        );
         map.insert(
             Value::String("list".into()),
             Value::List(vec![Value::Null, Value::Long(7), Value::Bool(true)]),
@@ -168,8 +179,14 @@ mod tests {
 
     #[test]
     fn a_count_that_disagrees_with_the_size_is_refused() {
-        assert!(measure(&[0xc0, 0x03, 0x01, 0x40, 0x40]).is_err(), "more bytes than items");
-        assert!(measure(&[0xc0, 0x02, 0x02, 0x40]).is_err(), "more items than bytes");
+        assert!(
+            measure(&[0xc0, 0x03, 0x01, 0x40, 0x40]).is_err(),
+            "more bytes than items"
+        );
+        assert!(
+            measure(&[0xc0, 0x02, 0x02, 0x40]).is_err(),
+            "more items than bytes"
+        );
         assert!(measure(&[0xc1, 0x02, 0x01, 0x40]).is_err(), "a key alone");
     }
 }

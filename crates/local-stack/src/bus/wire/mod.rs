@@ -7,6 +7,9 @@ pub(crate) mod performative;
 pub(crate) mod section;
 pub(crate) mod values;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes that are not valid AMQP 1.0. Closes the connection they came on with `amqp:decode-error`
 /// (in a frame), or refuses one message (in a message's sections).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -98,7 +98,9 @@ fn check_body(body: &Bytes) -> Result<(), Malformed> {
     for section in iter(body) {
         let (code, _) = section?;
         if !(DATA..=FOOTER).contains(&code) {
-            return Err(Malformed(format!("message section {code:#04x} after the body")));
+            return Err(Malformed(format!(
+                "message section {code:#04x} after the body"
+            )));
         }
     }
     Ok(())

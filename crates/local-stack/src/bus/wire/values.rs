@@ -1,8 +1,8 @@
 //! Small conversions between AMQP values and Rust ones.
 
 use serde_amqp::Value;
-use serde_amqp::descriptor::Descriptor;
 use serde_amqp::described::Described;
+use serde_amqp::descriptor::Descriptor;
 use serde_amqp::primitives::{OrderedMap, Symbol, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -38,7 +38,9 @@ pub(crate) fn integer(value: &Value) -> Option<i64> {
 
 /// An AMQP timestamp as a moment; `None` for other types and for moments outside the calendar.
 pub(crate) fn moment(value: &Value) -> Option<OffsetDateTime> {
-    let Value::Timestamp(timestamp) = value else { return None };
+    let Value::Timestamp(timestamp) = value else {
+        return None;
+    };
     let nanos = i128::from(timestamp.milliseconds()) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanos).ok()
 }
@@ -46,7 +48,9 @@ pub(crate) fn moment(value: &Value) -> Option<OffsetDateTime> {
 /// A moment as an AMQP timestamp, which counts milliseconds since 1970.
 pub(crate) fn timestamp(moment: OffsetDateTime) -> Value {
     let millis = moment.unix_timestamp_nanos().div_euclid(1_000_000);
-    Value::Timestamp(Timestamp::from_milliseconds(i64::try_from(millis).unwrap_or(i64::MAX)))
+    Value::Timestamp(Timestamp::from_milliseconds(
+        i64::try_from(millis).unwrap_or(i64::MAX),
+    ))
 }
 
 /// A uuid value, in RFC 4122 byte order.
@@ -86,7 +90,10 @@ pub(crate) fn get<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
 
 /// Encodes `value` as the section with descriptor `code`.
 pub(crate) fn section(code: u64, value: Value) -> Result<Vec<u8>, Malformed> {
-    let described = Described { descriptor: Descriptor::Code(code), value };
+    let described = Described {
+        descriptor: Descriptor::Code(code),
+        value,
+    };
     Ok(serde_amqp::to_vec(&Value::Described(Box::new(described)))?)
 }
 

@@ -32,9 +32,16 @@ fn every_header_field_is_written_even_when_the_sender_wrote_none() {
     let mut bench = Bench::new();
     bench.send_named(&["a"]);
     let header = delivered(&bench.receive().unwrap()).header;
-    let Value::List(fields) = values::section_value(&header).unwrap() else { panic!() };
-    let expected =
-        [Value::Bool(false), Value::Ubyte(4), Value::Null, Value::Bool(false), Value::Uint(0)];
+    let Value::List(fields) = values::section_value(&header).unwrap() else {
+        panic!()
+    };
+    let expected = [
+        Value::Bool(false),
+        Value::Ubyte(4),
+        Value::Null,
+        Value::Bool(false),
+        Value::Uint(0),
+    ];
     assert_eq!(fields, expected);
 }
 
@@ -50,16 +57,25 @@ fn a_locked_delivery_carries_numbers_times_and_state() {
         ("x-opt-sequence-number", Value::Long(1)),
         ("x-opt-enqueue-sequence-number", Value::Long(1)),
         ("x-opt-message-state", Value::Int(0)),
-        ("x-opt-locked-until", values::timestamp(START + time::Duration::seconds(65))),
+        (
+            "x-opt-locked-until",
+            values::timestamp(START + time::Duration::seconds(65)),
+        ),
     ];
-    let expected: Map = expected.into_iter().map(|(k, v)| (values::symbol(k), v)).collect();
+    let expected: Map = expected
+        .into_iter()
+        .map(|(k, v)| (values::symbol(k), v))
+        .collect();
     assert_eq!(map, expected);
 }
 
 #[test]
 fn a_message_without_an_id_gets_one() {
     let mut bench = Bench::new();
-    bench.send(&Draft { body: b"x", ..Draft::default() });
+    bench.send(&Draft {
+        body: b"x",
+        ..Draft::default()
+    });
     let entry = bench.receive().unwrap();
     let made_up = Uuid::from_u128(0xfeed).simple().to_string();
     assert_eq!(*entry.message.id, *made_up);
@@ -118,7 +134,10 @@ fn a_scheduled_message_counts_for_duplicate_detection() {
         config.duplicate_detection_window = Some(std::time::Duration::from_secs(20));
     });
     let due = START + time::Duration::seconds(10);
-    bench.send(&Draft { scheduled_for: Some(due), ..Draft::named("a") });
+    bench.send(&Draft {
+        scheduled_for: Some(due),
+        ..Draft::named("a")
+    });
     assert_eq!(bench.send(&Draft::named("a")), None);
     // Coming due is not being sent again.
     bench.wait(10);

@@ -37,7 +37,10 @@ struct Draft {
 
 impl Draft {
     fn named(id: &'static str) -> Self {
-        Draft { id: Some(id), ..Draft::default() }
+        Draft {
+            id: Some(id),
+            ..Draft::default()
+        }
     }
 
     fn encode(&self) -> Bytes {
@@ -48,7 +51,10 @@ impl Draft {
         }
         if let Some(due) = self.scheduled_for {
             let mut map = Map::new();
-            map.insert(values::symbol("x-opt-scheduled-enqueue-time"), values::timestamp(due));
+            map.insert(
+                values::symbol("x-opt-scheduled-enqueue-time"),
+                values::timestamp(due),
+            );
             bytes.extend(values::section(section::MESSAGE_ANNOTATIONS, Value::Map(map)).unwrap());
         }
         if let Some(id) = self.id {
@@ -57,7 +63,9 @@ impl Draft {
         }
         if !self.properties.is_empty() {
             let map = self.properties.iter().cloned();
-            let map: Map = map.map(|(name, value)| (Value::String(name.into()), value)).collect();
+            let map: Map = map
+                .map(|(name, value)| (Value::String(name.into()), value))
+                .collect();
             let map = Value::Map(map);
             bytes.extend(values::section(section::APPLICATION_PROPERTIES, map).unwrap());
         }
@@ -86,7 +94,11 @@ impl Bench {
     fn with(configure: impl FnOnce(&mut QueueConfig)) -> Self {
         let mut config = QueueConfig::named("q");
         configure(&mut config);
-        Bench { queue: Queue::new(config), now: START, tokens: 0 }
+        Bench {
+            queue: Queue::new(config),
+            now: START,
+            tokens: 0,
+        }
     }
 
     /// Moves the clock and lets the queue notice.
@@ -142,16 +154,23 @@ impl Bench {
     }
 
     fn ids(&self, sub: SubQueue) -> Vec<String> {
-        self.queue.entries(sub).map(|entry| entry.message.id.to_string()).collect()
+        self.queue
+            .entries(sub)
+            .map(|entry| entry.message.id.to_string())
+            .collect()
     }
 }
 
 fn abandon() -> Settlement {
-    Settlement::Abandon { properties: Vec::new() }
+    Settlement::Abandon {
+        properties: Vec::new(),
+    }
 }
 
 fn defer() -> Settlement {
-    Settlement::Defer { properties: Vec::new() }
+    Settlement::Defer {
+        properties: Vec::new(),
+    }
 }
 
 fn dead_letter(reason: &str) -> Settlement {
@@ -170,7 +189,9 @@ fn id(entry: Option<Entry>) -> Option<String> {
 fn property(entry: &Entry, name: &str) -> Option<String> {
     let map = entry.message.application_property_map();
     let value = values::get(&map, name)?;
-    values::text(value).map(str::to_owned).or(values::integer(value).map(|n| n.to_string()))
+    values::text(value)
+        .map(str::to_owned)
+        .or(values::integer(value).map(|n| n.to_string()))
 }
 
 /// What a receiver would get for this message.

@@ -8,7 +8,10 @@ fn a_completed_message_is_gone_and_its_token_with_it() {
     bench.send_named(&["a"]);
     let token = bench.hold();
     assert_eq!(bench.settle(token, &Settlement::Complete), Ok(()));
-    assert_eq!(bench.settle(token, &Settlement::Complete), Err(SettleError::LockLost));
+    assert_eq!(
+        bench.settle(token, &Settlement::Complete),
+        Err(SettleError::LockLost)
+    );
     assert_eq!(bench.ids(MAIN), Vec::<String>::new());
 }
 
@@ -18,7 +21,9 @@ fn an_abandoned_message_comes_back_first_and_counts_the_failure() {
     bench.send_named(&["a", "b"]);
     let token = bench.hold();
     let properties = vec![("why".to_owned(), Value::String("busy".into()))];
-    bench.settle(token, &Settlement::Abandon { properties }).unwrap();
+    bench
+        .settle(token, &Settlement::Abandon { properties })
+        .unwrap();
     let again = bench.receive().unwrap();
     assert_eq!(*again.message.id, *"a");
     assert_eq!(again.delivery_count, 1);
@@ -36,7 +41,10 @@ fn a_message_that_failed_too_often_is_dead_lettered_with_that_reason() {
     }
     assert_eq!(id(bench.receive()), None);
     let dead = bench.receive_from(DEAD).unwrap();
-    assert_eq!(property(&dead, "DeadLetterReason").as_deref(), Some("MaxDeliveryCountExceeded"));
+    assert_eq!(
+        property(&dead, "DeadLetterReason").as_deref(),
+        Some("MaxDeliveryCountExceeded")
+    );
     assert_eq!(
         property(&dead, "DeadLetterErrorDescription").as_deref(),
         Some("Message could not be consumed after 3 delivery attempts."),
@@ -46,14 +54,23 @@ fn a_message_that_failed_too_often_is_dead_lettered_with_that_reason() {
 #[test]
 fn a_dead_lettered_message_keeps_its_properties_and_gets_the_reason() {
     let mut bench = Bench::new();
-    bench.send(&Draft { properties: vec![("n", Value::Int(7))], ..Draft::named("a") });
+    bench.send(&Draft {
+        properties: vec![("n", Value::Int(7))],
+        ..Draft::named("a")
+    });
     let token = bench.hold();
     bench.settle(token, &dead_letter("Invalid")).unwrap();
     assert_eq!(id(bench.receive()), None);
     let dead = bench.receive_from(DEAD).unwrap();
     assert_eq!(property(&dead, "n").as_deref(), Some("7"));
-    assert_eq!(property(&dead, "DeadLetterReason").as_deref(), Some("Invalid"));
-    assert_eq!(property(&dead, "DeadLetterErrorDescription").as_deref(), Some("because"));
+    assert_eq!(
+        property(&dead, "DeadLetterReason").as_deref(),
+        Some("Invalid")
+    );
+    assert_eq!(
+        property(&dead, "DeadLetterErrorDescription").as_deref(),
+        Some("because")
+    );
     assert_eq!(bench.queue.counters.dead_lettered, 1);
 }
 
@@ -82,12 +99,22 @@ fn a_deferred_message_is_only_received_by_its_number() {
 
     let now = bench.now;
     let mut token = || Uuid::from_u128(77);
-    let deferred = bench.queue.lock_deferred(MAIN, &[1], &mut token, now).unwrap();
+    let deferred = bench
+        .queue
+        .lock_deferred(MAIN, &[1], &mut token, now)
+        .unwrap();
     assert_eq!(deferred[0].state.number(), 1);
     assert_eq!(deferred[0].delivery_count, 0);
     // While somebody holds it, nobody else gets it.
-    assert!(bench.queue.lock_deferred(MAIN, &[1], &mut token, now).is_err());
-    bench.settle(Uuid::from_u128(77), &Settlement::Complete).unwrap();
+    assert!(
+        bench
+            .queue
+            .lock_deferred(MAIN, &[1], &mut token, now)
+            .is_err()
+    );
+    bench
+        .settle(Uuid::from_u128(77), &Settlement::Complete)
+        .unwrap();
     assert_eq!(bench.ids(MAIN), Vec::<String>::new());
 }
 
@@ -98,7 +125,10 @@ fn an_abandoned_deferred_message_stays_deferred() {
     let token = bench.hold();
     bench.settle(token, &defer()).unwrap();
     let now = bench.now;
-    bench.queue.lock_deferred(MAIN, &[1], &mut || Uuid::from_u128(77), now).unwrap();
+    bench
+        .queue
+        .lock_deferred(MAIN, &[1], &mut || Uuid::from_u128(77), now)
+        .unwrap();
     bench.abandon(Uuid::from_u128(77));
     assert_eq!(id(bench.receive()), None);
     assert_eq!(bench.queue.counts().deferred, 1);
@@ -111,7 +141,10 @@ fn deferred_messages_are_received_all_or_none() {
     let token = bench.hold();
     bench.settle(token, &defer()).unwrap();
     let now = bench.now;
-    assert_eq!(bench.queue.take_deferred(MAIN, &[1, 2], now).unwrap_err().0, 2);
+    assert_eq!(
+        bench.queue.take_deferred(MAIN, &[1, 2], now).unwrap_err().0,
+        2
+    );
     assert_eq!(bench.queue.take_deferred(MAIN, &[1], now).unwrap().len(), 1);
 }
 
@@ -120,6 +153,9 @@ fn a_token_is_good_in_its_own_sub_queue_only() {
     let mut bench = Bench::new();
     bench.send_named(&["a"]);
     let token = bench.hold();
-    assert_eq!(bench.settle_in(DEAD, token, &abandon()), Err(SettleError::LockLost));
+    assert_eq!(
+        bench.settle_in(DEAD, token, &abandon()),
+        Err(SettleError::LockLost)
+    );
     assert_eq!(bench.settle(token, &Settlement::Complete), Ok(()));
 }

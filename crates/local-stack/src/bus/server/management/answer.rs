@@ -17,7 +17,10 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn ok() -> Self {
-        Answer { status: 200, body: Map::new() }
+        Answer {
+            status: 200,
+            body: Map::new(),
+        }
     }
 
     pub(super) fn with(name: &str, value: Value) -> Self {
@@ -28,11 +31,18 @@ impl Answer {
 
     /// Carried out, and there was nothing.
     pub(super) fn nothing() -> Self {
-        Answer { status: 204, body: Map::new() }
+        Answer {
+            status: 204,
+            body: Map::new(),
+        }
     }
 
     pub(super) fn into_parts(self) -> (Map, Map) {
-        let description = if self.status == 204 { "No Content" } else { "OK" };
+        let description = if self.status == 204 {
+            "No Content"
+        } else {
+            "OK"
+        };
         (status(self.status, description), self.body)
     }
 }
@@ -48,7 +58,11 @@ pub(super) struct Refusal {
 impl Refusal {
     pub(super) fn bad_argument(description: impl Into<String>) -> Self {
         let description = description.into();
-        Refusal { status: 400, condition: "com.microsoft:argument-error", description }
+        Refusal {
+            status: 400,
+            condition: "com.microsoft:argument-error",
+            description,
+        }
     }
 
     pub(super) fn not_implemented(operation: &str) -> Self {
@@ -61,12 +75,19 @@ impl Refusal {
 
     pub(super) fn not_allowed(description: impl Into<String>) -> Self {
         let description = description.into();
-        Refusal { status: 400, condition: "amqp:not-allowed", description }
+        Refusal {
+            status: 400,
+            condition: "amqp:not-allowed",
+            description,
+        }
     }
 
     pub(super) fn into_parts(self) -> (Map, Map) {
         let mut properties = status(self.status, &self.description);
-        properties.insert(Value::String("errorCondition".into()), symbol(self.condition));
+        properties.insert(
+            Value::String("errorCondition".into()),
+            symbol(self.condition),
+        );
         (properties, Map::new())
     }
 }
@@ -74,9 +95,11 @@ impl Refusal {
 impl From<SettleError> for Refusal {
     fn from(error: SettleError) -> Self {
         match error {
-            SettleError::LockLost => {
-                Refusal { status: 410, condition: LOCK_LOST, description: error.to_string() }
-            }
+            SettleError::LockLost => Refusal {
+                status: 410,
+                condition: LOCK_LOST,
+                description: error.to_string(),
+            },
             SettleError::AlreadyDead => Refusal::not_allowed(error.to_string()),
         }
     }

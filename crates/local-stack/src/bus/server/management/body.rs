@@ -35,7 +35,9 @@ impl<'r> Body<'r> {
     }
 
     pub(super) fn integer(&self, name: &str) -> Result<i64, Refusal> {
-        self.get(name).and_then(values::integer).ok_or_else(|| missing(name, "a number"))
+        self.get(name)
+            .and_then(values::integer)
+            .ok_or_else(|| missing(name, "a number"))
     }
 
     pub(super) fn binary(&self, name: &str) -> Result<Bytes, Refusal> {
@@ -46,7 +48,9 @@ impl<'r> Body<'r> {
     }
 
     pub(super) fn list(&self, name: &str) -> Result<Vec<Value>, Refusal> {
-        self.get(name).map(values::elements).ok_or_else(|| missing(name, "a list"))
+        self.get(name)
+            .map(values::elements)
+            .ok_or_else(|| missing(name, "a list"))
     }
 
     pub(super) fn integers(&self, name: &str) -> Result<Vec<i64>, Refusal> {
@@ -62,7 +66,9 @@ impl<'r> Body<'r> {
 
     /// The members of a map as names and values.
     pub(super) fn properties(&self, name: &str) -> Vec<(String, Value)> {
-        let Some(Value::Map(map)) = self.get(name) else { return Vec::new() };
+        let Some(Value::Map(map)) = self.get(name) else {
+            return Vec::new();
+        };
         map.iter()
             .filter_map(|(name, value)| Some((values::text(name)?.to_owned(), value.clone())))
             .collect()

@@ -15,7 +15,10 @@ pub(super) fn renew(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<A
     let tokens = body.uuids("lock-tokens")?;
     let ends = entity.with(|queue, now| {
         let renew = |token| queue.renew(sub, token, now).map(values::timestamp);
-        tokens.into_iter().map(renew).collect::<Result<Vec<Value>, SettleError>>()
+        tokens
+            .into_iter()
+            .map(renew)
+            .collect::<Result<Vec<Value>, SettleError>>()
     })?;
     Ok(Answer::with("expirations", Value::Array(Array::from(ends))))
 }
@@ -43,7 +46,9 @@ pub(super) fn settle(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<
         if !queue.holds(sub, &tokens, now) {
             return Err(SettleError::LockLost);
         }
-        tokens.iter().try_for_each(|token| queue.settle(sub, *token, &settlement, now))
+        tokens
+            .iter()
+            .try_for_each(|token| queue.settle(sub, *token, &settlement, now))
     })?;
     Ok(Answer::ok())
 }

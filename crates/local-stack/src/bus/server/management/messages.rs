@@ -31,7 +31,10 @@ pub(super) fn peek(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<An
         if size > PEEK_SIZE && !messages.is_empty() {
             break;
         }
-        messages.push(member("message", Value::Binary(Binary::from(message.to_vec()))));
+        messages.push(member(
+            "message",
+            Value::Binary(Binary::from(message.to_vec())),
+        ));
     }
     if messages.is_empty() {
         return Ok(Answer::nothing());
@@ -43,7 +46,9 @@ pub(super) fn peek(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<An
 /// `schedule-message`: all of them, or none.
 pub(super) fn schedule(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<Answer, Refusal> {
     if sub == SubQueue::DeadLetter {
-        return Err(Refusal::not_allowed("messages cannot be sent to a dead-letter queue"));
+        return Err(Refusal::not_allowed(
+            "messages cannot be sent to a dead-letter queue",
+        ));
     }
     let mut messages = Vec::new();
     for item in body.list("messages")? {
@@ -59,7 +64,10 @@ pub(super) fn schedule(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Resul
         let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
         messages.into_iter().map(schedule).collect::<Vec<Value>>()
     });
-    Ok(Answer::with("sequence-numbers", Value::Array(Array::from(numbers))))
+    Ok(Answer::with(
+        "sequence-numbers",
+        Value::Array(Array::from(numbers)),
+    ))
 }
 
 /// `cancel-scheduled-message`.
@@ -84,7 +92,10 @@ pub(super) fn receive_deferred(
             queue.lock_deferred(sub, &numbers, &mut Uuid::new_v4, now)
         }
     })?;
-    let messages = entries.iter().map(received).collect::<Result<Vec<Value>, Refusal>>()?;
+    let messages = entries
+        .iter()
+        .map(received)
+        .collect::<Result<Vec<Value>, Refusal>>()?;
     Ok(Answer::with("messages", Value::List(messages)))
 }
 

@@ -27,8 +27,11 @@ pub(super) fn answer(
         Ok(answer) => answer.into_parts(),
         Err(refusal) => refusal.into_parts(),
     };
-    let node =
-        Address::Entity { name: entity.name.to_lowercase(), sub, management: true };
+    let node = Address::Entity {
+        name: entity.name.to_lowercase(),
+        sub,
+        management: true,
+    };
     request.reply(node, properties, Value::Map(body))
 }
 

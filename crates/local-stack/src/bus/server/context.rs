@@ -1,0 +1,43 @@
+//! What the sessions of a connection share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::failure::Failure;
+use super::hub::Hub;
+use crate::bus::queue::waiters::ConsumerId;
+use crate::bus::wire::frame;
+
+/// Deliveries wait while this many bytes are on their way to a client that is slow to read them.
+const OUTPUT_LIMIT: usize = 256 * 1024;
+
+/// What a session needs of its connection.
+pub(super) struct Context {
+    pub(super) hub: Arc<Hub>,
+    /// Bytes for the client.
+    pub(super) out: BytesMut,
+    /// The client's `max-frame-size`.
+    pub(super) max_frame_size: usize,
+    /// Where queues report that a message is ready for one of this connection's receivers.
+    pub(super) wake: UnboundedSender<ConsumerId>,
+    /// Which link a waiting receiver is.
+    pub(super) consumers: HashMap<ConsumerId, (u16, u32)>,
+    /// Links whose deliveries wait for `out` to empty.
+    pub(super) stalled: Vec<(u16, u32)>,
+    /// What tokens have been put for. Verification would compare attach addresses with these.
+    pub(super) audiences: Vec<String>,
+}
+
+impl Context {
+    pub(super) fn put(&mut self, channel: u16, frame: &impl Serialize) -> Result<(), Failure> {
+        Ok(frame::put(&mut self.out, channel, frame)?)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.out.len() >= OUTPUT_LIMIT
+    }
+}
