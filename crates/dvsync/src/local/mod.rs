@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Write the ledger to this file as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
-    /// Print the ledger as one line of JSON, and nothing else.
+    /// Print two lines of JSON and nothing else: where everything listens, then the ledger.
     #[arg(long)]
     json: bool,
     /// Print every line of both apps' logs.

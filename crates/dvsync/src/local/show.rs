@@ -81,7 +81,18 @@ impl Show {
         self.line(&mut self.state(), &text);
     }
 
+    /// Where everything listens; for machines as one line of JSON, the first.
     pub(super) fn endpoints(&self, stack: &Stack) {
+        if self.silent {
+            let endpoints = serde_json::json!({
+                "dataverse": stack.dataverse.url(), "serviceBus": stack.bus.connection_string(),
+                "target": stack.target.url(), "targetApiKey": stack.target.api_key(),
+                "keyVault": stack.vault.url(), "apps": stack.folder(),
+                "outboundPid": stack.outbound.handler_pid(), "inboundPid": stack.inbound.handler_pid(),
+            });
+            println!("{endpoints}");
+            return;
+        }
         let mut state = self.state();
         for (name, what) in [
             ("Dataverse", stack.dataverse.url().to_owned()),
