@@ -12,11 +12,15 @@
 //! ```
 //!
 //! Three layers, each knowing only those before it:
-//! - [`wire`](self): bytes to frames, performatives and message sections, and back;
+//! - `wire`: bytes to frames, performatives and message sections, and back;
 //! - `queue`: one queue as a pure state machine, told the time and never asking for it;
 //! - `server`: connections, sessions, links, `$cbs` and `$management`.
 //!
-//! Not here: topics, sessions, transactions, persistence, token verification, TLS.
+//! Where the service's behaviour is not written down anywhere, the choice made here is marked with
+//! its source in the SDKs, or listed in `docs/azure-assumptions.md`.
+//!
+//! Not here: topics, sessions, transactions, persistence, token verification, TLS, the service's
+//! own time-outs for idle links.
 
 mod broker;
 mod config;

@@ -12,6 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::queue::{Queue, SubQueue};
 
+/// The clock on the wall may jump ahead of the one that sleeps are counted with, as when a machine
+/// was suspended; so it is looked at now and then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
 /// Tells the time. Injected, so that a test can move it.
 pub(crate) type Clock = Arc<dyn Fn() -> OffsetDateTime + Send + Sync>;
 
@@ -98,6 +102,7 @@ impl Entity {
                     Some(deadline) => {
                         let left = deadline - (self.clock)();
                         let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+                        let left = left.min(LONGEST_SLEEP);
                         // Rounded up: the timer wheel counts milliseconds and must not ring early.
                         tokio::time::sleep(left + Duration::from_millis(1)).await;
                     }
@@ -117,4 +122,44 @@ impl Entity {
 /// operation on them is, and the other connections go on.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::bus::config::QueueConfig;
+    use crate::bus::queue::message::Message;
+    use crate::bus::wire::{section, values};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_runs_out_wakes_a_waiting_receiver_without_any_other_cause() {
+        let (begin, start) = (OffsetDateTime::UNIX_EPOCH, Instant::now());
+        let clock: Clock = Arc::new(move || begin + start.elapsed());
+        let queue = Queue::new(QueueConfig::named("q"));
+        let entity = Arc::new(Entity::new("q".to_owned(), queue, clock));
+        let stop = CancellationToken::new();
+        let timer = tokio::spawn(Arc::clone(&entity).keep_time(stop.clone()));
+
+        let body = serde_amqp::Value::Binary(b"x".to_vec().into());
+        let bytes = values::section(section::DATA, body).unwrap();
+        let message = Message::parse(&bytes.into(), &mut Uuid::new_v4).unwrap();
+        let (wake, mut woken) = unbounded_channel();
+        entity.join(7, wake);
+        entity.with(|queue, now| {
+            queue.enqueue(message, now);
+            queue
+                .lock_next(SubQueue::Main, Uuid::new_v4(), now)
+                .unwrap();
+            queue.wait(SubQueue::Main, 7);
+        });
+        // Time only passes while everybody waits for it.
+        assert_eq!(woken.recv().await, Some(7));
+        assert!(start.elapsed() >= Duration::from_secs(60));
+        stop.cancel();
+        timer.await.unwrap();
+    }
 }

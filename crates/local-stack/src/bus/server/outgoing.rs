@@ -59,7 +59,7 @@ impl Session {
             if !has_room || is_full {
                 // Somebody else may take what this link was woken for.
                 outgoing.stop_waiting();
-                if is_full {
+                if is_full && !ctx.stalled.contains(&(self.channel, handle)) {
                     ctx.stalled.push((self.channel, handle));
                 }
                 return Ok(());

@@ -7,8 +7,8 @@
 
 use super::Malformed;
 
-/// Deeper values than this are refused; real performatives and messages stay below ten.
-const MAX_DEPTH: u32 = 32;
+/// Deeper values than this are refused; real performatives stay below ten.
+const MAX_DEPTH: u32 = 64;
 /// Array elements without any bytes of their own (null, true, empty list) that we accept at once.
 const MAX_ZERO_WIDTH_ELEMENTS: usize = 65_536;
 
