@@ -7,16 +7,29 @@ use uuid::Uuid;
 
 use super::faults::DataverseFaults;
 use super::posting::NotificationSender;
+use super::protection::WebServers;
 use super::steps::Step;
 use crate::identity::TokenKey;
+
+/// A port that speaks TLS.
+pub struct TlsPort {
+    /// Port on loopback; 0 lets the system choose.
+    pub port: u16,
+    /// Certificate and key, as [`LocalCa`](crate::tls::LocalCa) makes them.
+    pub config: Arc<rustls::ServerConfig>,
+}
 
 /// How the environment behaves.
 pub struct DataverseConfig {
     /// Port on loopback; 0 lets the system choose.
     pub port: u16,
+    /// A second port, over TLS; `None` for plain HTTP only.
+    pub tls: Option<TlsPort>,
     /// Verifies access tokens, whose audience must be the environment's URL. `None` lets everybody
     /// in.
     pub auth: Option<TokenKey>,
+    /// The web servers and their limits.
+    pub servers: WebServers,
     /// Tenant named in the challenge of a 401.
     pub tenant: Uuid,
     /// The registered steps.
@@ -45,7 +58,9 @@ impl Default for DataverseConfig {
     fn default() -> Self {
         Self {
             port: 0,
+            tls: None,
             auth: None,
+            servers: WebServers::default(),
             tenant: Uuid::new_v4(),
             steps: Step::defaults(),
             integration_tag: "dataverse-sync".to_owned(),

@@ -15,12 +15,14 @@ use super::error::ApiError;
 use super::faults::DataverseFaults;
 use super::journal::{AckWrite, Change, DataverseCounters, Journal};
 use super::posting;
+use super::protection::{Limits, Protection};
 use super::schema::{Schema, Table};
 use super::service::Save;
 use super::state::{Inner, State};
 use super::steps::Steps;
 use super::store::Store;
 use super::transaction::Transaction;
+use super::web::Scheme;
 use super::{sample, trace, web};
 use crate::dice::Dice;
 use crate::serve::{Bound, Server, StartError};
@@ -56,6 +58,7 @@ pub struct SaveError {
 #[derive(Debug)]
 pub struct Dataverse {
     server: Server,
+    tls: Option<Server>,
     state: Arc<State>,
     /// Ends the asynchronous step.
     stop: DropGuard,
@@ -78,6 +81,10 @@ impl Dataverse {
         let now = OffsetDateTime::now_utc();
         sample::fill(&mut store, config.sample_accounts, config.sample_seed, now);
         let bound = Bound::take("Dataverse", config.port).await?;
+        let tls = match config.tls {
+            Some(tls) => Some((Bound::take("Dataverse", tls.port).await?, tls.config)),
+            None => None,
+        };
         let (jobs, queue) = mpsc::unbounded_channel();
         let state = Arc::new(State {
             url: format!("http://{}", bound.addr()),
@@ -85,6 +92,7 @@ impl Dataverse {
             schema,
             steps,
             auth: config.auth,
+            costs: config.servers.costs,
             retry_wait: config.retry_wait,
             jobs: config.sender.is_some().then_some(jobs),
             open_jobs: AtomicUsize::new(0),
@@ -95,6 +103,7 @@ impl Dataverse {
                 dice: Dice::new(config.faults.seed),
                 faults: config.faults,
             }),
+            protection: Mutex::new(Protection::new(config.servers)),
         });
         let stop = CancellationToken::new();
         if let Some(sender) = config.sender {
@@ -102,10 +111,13 @@ impl Dataverse {
             let concurrency = config.post_concurrency;
             tokio::spawn(posting::run(state, sender, queue, concurrency, stop));
         }
-        // Plain HTTP; a TLS port would be a second `bound.serve` with `LocalCa::server_config`.
-        let server = bound.serve(web::router(state.clone()), None);
+        let server = bound.serve(web::router(state.clone(), Scheme::Http), None);
+        let tls = tls.map(|(bound, config)| {
+            bound.serve(web::router(state.clone(), Scheme::Https), Some(config))
+        });
         Ok(Self {
             server,
+            tls,
             state,
             stop: stop.drop_guard(),
         })
@@ -119,6 +131,12 @@ impl Dataverse {
     /// Value for `DATAVERSE_URL`, and the audience of its tokens.
     pub fn url(&self) -> &str {
         &self.state.url
+    }
+
+    /// The same environment over TLS, if it was asked for.
+    pub fn tls_url(&self) -> Option<String> {
+        let tls = self.tls.as_ref()?;
+        Some(format!("https://{}", tls.addr()))
     }
 
     /// A user's save: changes the row `id`, or creates one when `id` is `None`.
@@ -237,7 +255,9 @@ impl Dataverse {
 
     /// Totals.
     pub fn counters(&self) -> DataverseCounters {
-        self.state.inner().journal.counters.clone()
+        let mut counters = self.state.inner().journal.counters.clone();
+        counters.servers = self.state.protection().counts();
+        counters
     }
 
     /// The faults in force.
@@ -248,6 +268,11 @@ impl Dataverse {
     /// Replaces the faults.
     pub fn set_faults(&self, faults: DataverseFaults) {
         self.state.inner().set_faults(faults);
+    }
+
+    /// Other service protection limits from now on, beginning with nothing spent.
+    pub fn set_limits(&self, limits: Option<Limits>) {
+        self.state.protection().set_limits(limits);
     }
 
     /// Waits until the asynchronous step has dealt with every outbox row created so far.
@@ -266,5 +291,8 @@ impl Dataverse {
     pub async fn shutdown(self) {
         drop(self.stop);
         self.server.shutdown().await;
+        if let Some(tls) = self.tls {
+            tls.shutdown().await;
+        }
     }
 }

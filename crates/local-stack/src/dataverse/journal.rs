@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::protection::{Limit, ProtectionCounts, ServerCounts};
 use super::transaction::Effects;
 
 /// What happened to a row.
@@ -99,6 +100,22 @@ pub struct RequestCounts {
     pub faulted: u64,
 }
 
+impl DataverseCounters {
+    /// 429s answered for a limit, over all users and servers; scripted ones are not among them.
+    pub fn refused(&self, limit: Limit) -> u64 {
+        let of = |counts: &ServerCounts| counts.refused.get(&limit).copied().unwrap_or_default();
+        self.servers.values().map(of).sum()
+    }
+
+    /// 429s answered for any limit.
+    pub fn refused_in_all(&self) -> u64 {
+        Limit::ALL
+            .into_iter()
+            .map(|limit| self.refused(limit))
+            .sum()
+    }
+}
+
 impl RequestCounts {
     /// All requests.
     pub fn total(&self) -> u64 {
@@ -126,6 +143,8 @@ pub struct DataverseCounters {
     pub posted: u64,
     /// Posts that failed and were left to the sweep.
     pub post_failures: u64,
+    /// Per user and web server: what was let through, and 429s answered by limit.
+    pub servers: ProtectionCounts,
 }
 
 /// The memory itself.

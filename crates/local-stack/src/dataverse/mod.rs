@@ -16,6 +16,7 @@ mod journal;
 mod odata;
 mod payload;
 mod posting;
+mod protection;
 mod sample;
 mod schema;
 mod service;
@@ -26,11 +27,12 @@ mod trace;
 mod transaction;
 mod web;
 
-pub use config::DataverseConfig;
+pub use config::{DataverseConfig, TlsPort};
 pub use faults::DataverseFaults;
 pub use handle::{Dataverse, SaveError, Saved};
 pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts, RequestKind};
 pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
+pub use protection::{Costs, Limit, Limits, ProtectionCounts, ServerCounts, Spread, WebServers};
 pub use steps::Step;
 pub use web::USER_HEADER;
 

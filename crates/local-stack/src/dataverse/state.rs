@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::faults::{DataverseFaults, Fault, PostFault, Throttle};
 use super::journal::{Journal, RequestCounts, RequestKind};
 use super::posting::Posting;
+use super::protection::{Costs, Protection};
 use super::schema::Schema;
 use super::steps::Steps;
 use super::store::Store;
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) steps: Steps,
     /// Verifies tokens; without it everybody is let in.
     pub(super) auth: Option<TokenKey>,
+    /// What operations cost in execution time.
+    pub(super) costs: Costs,
     /// How long the sweep leaves an outbox row alone after a failed post.
     pub(super) retry_wait: Duration,
     /// Queue of the asynchronous step; `None` when nobody posts.
@@ -36,6 +39,8 @@ pub(super) struct State {
     pub(super) open_jobs: AtomicUsize,
     pub(super) job_finished: Notify,
     pub(super) inner: Mutex<Inner>,
+    /// Apart from the rows: limits are looked at before anything else, and by everybody.
+    pub(super) protection: Mutex<Protection>,
 }
 
 /// What changes.
@@ -50,6 +55,12 @@ pub(super) struct Inner {
 impl State {
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn protection(&self) -> MutexGuard<'_, Protection> {
+        self.protection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what a transaction did, and starts the asynchronous step for it.
@@ -109,10 +120,5 @@ impl Inner {
 
     pub(super) fn count_batch_operations(&mut self, side: Side, operations: usize) {
         self.counts(side).batch_operations += operations as u64;
-    }
-
-    /// What the rate limit header says; limits themselves are not played yet.
-    pub(super) fn burst_remaining(&self) -> u64 {
-        6000_u64.saturating_sub(self.journal.counters.integration.total() % 6000)
     }
 }

@@ -1,5 +1,7 @@
 //! From a method and a path to an operation.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use crate::dataverse::error::ApiError;
 use crate::dataverse::journal::RequestKind;
 use crate::dataverse::odata::options::Options;
 use crate::dataverse::odata::path::{self, Segment};
+use crate::dataverse::protection::Costs;
 use crate::dataverse::schema::{Schema, Table};
 use crate::dataverse::service::Save;
 use crate::dataverse::transaction::Transaction;
@@ -38,6 +41,11 @@ impl Operation<'_> {
             tag: self.options.get("tag").map(str::to_owned),
             steps: &self.state.steps,
         }
+    }
+
+    /// Adds to the request's execution time.
+    pub(super) fn spend(&self, cost: impl FnOnce(&Costs) -> Duration) {
+        self.context.spend(cost(&self.state.costs));
     }
 
     /// `https://…/api/data/v9.2`.
@@ -107,6 +115,7 @@ pub(super) fn run_in(
         options: Options::parse(&request.query)?,
     };
     let segments = path::segments(&request.path)?;
+    context.spend(state.costs.of(kind(request)));
     answer(transaction, &operation, &segments).map(odata_version)
 }
 

@@ -80,6 +80,8 @@ pub(super) fn collection(
     };
     let more = rows.len() > size && (preferred.is_some() || top.is_none());
     rows.truncate(size);
+    let listed = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    operation.spend(|costs| costs.listed_row * listed);
     let documents = rows
         .iter()
         .map(|row| Value::Object(shape.document(store, row)));

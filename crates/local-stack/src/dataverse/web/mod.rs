@@ -1,6 +1,7 @@
 //! The Web API over HTTP: who calls, what goes wrong on purpose, then the operation.
 
 mod batch;
+mod caller;
 mod dispatch;
 mod headers;
 mod list;
@@ -10,9 +11,11 @@ mod multipart;
 mod multiple;
 mod property;
 mod read;
+mod served;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -26,7 +29,9 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::caller::caller;
 use self::message::{ApiRequest, ApiResponse};
+use self::served::Served;
 use super::faults::{DataverseFaults, Fault, Throttle};
 use super::journal::RequestKind;
 use super::odata::path::below_root;
@@ -40,6 +45,29 @@ pub(super) use write::{delete_row, save_row};
 /// Requests with this header are a user's, not the integration's: they need no token, and no
 /// scripted fault hits them. The local stack's own pages and tools send it.
 pub const USER_HEADER: &str = "x-local-user";
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What every handler is given: the environment, and the port it was called on.
+#[derive(Debug, Clone)]
+struct Port {
+    state: Arc<State>,
+    scheme: Scheme,
+}
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,23 +87,37 @@ struct Context {
     now: OffsetDateTime,
     correlation_id: Uuid,
     traceparent: String,
+    /// Execution time so far, microseconds.
+    spent: AtomicU64,
 }
 
-pub(super) fn router(state: Arc<State>) -> Router {
+impl Context {
+    /// Adds execution time.
+    fn spend(&self, cost: Duration) {
+        let cost = u64::try_from(cost.as_micros()).unwrap_or(u64::MAX);
+        self.spent.fetch_add(cost, Ordering::Relaxed);
+    }
+
+    fn spent(&self) -> Duration {
+        Duration::from_micros(self.spent.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) fn router(state: Arc<State>, scheme: Scheme) -> Router {
     Router::new()
         .route("/_admin/faults", get(faults).post(change_faults))
         .fallback(call)
         // A batch of a thousand operations is larger than axum's 2 MB.
         .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
-        .with_state(state)
+        .with_state(Port { state, scheme })
 }
 
-async fn faults(Shared(state): Shared<Arc<State>>) -> Json<DataverseFaults> {
-    Json(state.inner().faults.clone())
+async fn faults(Shared(port): Shared<Port>) -> Json<DataverseFaults> {
+    Json(port.state.inner().faults.clone())
 }
 
-async fn change_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Response {
-    let mut inner = state.inner();
+async fn change_faults(Shared(port): Shared<Port>, body: Bytes) -> Response {
+    let mut inner = port.state.inner();
     match admin::merge(&inner.faults, &body) {
         Ok(faults) => {
             inner.set_faults(faults);
@@ -89,7 +131,7 @@ async fn change_faults(Shared(state): Shared<Arc<State>>, body: Bytes) -> Respon
 }
 
 async fn call(
-    Shared(state): Shared<Arc<State>>,
+    Shared(port): Shared<Port>,
     ConnectInfo(connection): ConnectInfo<Connection>,
     method: Method,
     uri: Uri,
@@ -107,7 +149,7 @@ async fn call(
         body,
     };
     // In a task of its own: a caller that gives up does not undo what it asked for.
-    let work = tokio::spawn(async move { process(&state, request).await });
+    let work = tokio::spawn(async move { process(&port, request).await });
     match work.await {
         Ok(Some(response)) => response,
         // Reset on purpose, or a panic: no answer either way.
@@ -119,15 +161,25 @@ async fn call(
 }
 
 /// Answers one HTTP request; `None` means that the connection is to be reset.
-async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
+async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
+    let state = &port.state;
     let now = OffsetDateTime::now_utc();
     let kind = dispatch::kind(&request);
-    let url = called_url(state, &request);
-    let (side, user_id) = match caller(state, &request, &url, now) {
+    let url = called_url(port, &request);
+    let caller = match caller(state, &request, &url, now) {
         Ok(caller) => caller,
         Err(refused) => {
             state.inner().count(Side::Integration, kind, Fault::None);
-            return Some(respond(state, *refused));
+            let server = Served::unlimited(state, &request);
+            return Some(respond(&server, *refused));
+        }
+    };
+    let side = caller.side;
+    let served = match Served::begin(state, &request, &caller) {
+        Ok(served) => served,
+        Err(refused) => {
+            state.inner().count(side, kind, Fault::None);
+            return Some(*refused);
         }
     };
     let (fault, latency, retry_after) = {
@@ -145,19 +197,20 @@ async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
     }
     match fault {
         Fault::ResetBefore => return None,
-        Fault::Unavailable => return Some(respond(state, unavailable())),
+        Fault::Unavailable => return Some(respond(&served, unavailable())),
         Fault::Throttled(throttle) => {
-            return Some(respond(state, throttled(throttle, retry_after)));
+            return Some(respond(&served, throttled(throttle, retry_after)));
         }
         Fault::None | Fault::ResetAfter => {}
     }
     let context = Context {
         side,
         url,
-        user_id,
+        user_id: caller.user_id,
         now,
         correlation_id: correlation(&request),
         traceparent: trace::parent(request.header("traceparent")),
+        spent: AtomicU64::new(0),
     };
     let answer = if request.url_length() > LONGEST_URL {
         ApiResponse::empty(StatusCode::URI_TOO_LONG)
@@ -166,15 +219,16 @@ async fn process(state: &Arc<State>, request: ApiRequest) -> Option<Response> {
     } else {
         dispatch::run(state, &context, &request)
     };
-    (fault != Fault::ResetAfter).then(|| respond(state, answer))
+    served.spend(context.spent()).await;
+    (fault != Fault::ResetAfter).then(|| respond(&served, answer))
 }
 
-/// `http://` and the host the caller addressed: an environment has several names (here
+/// The scheme and the host the caller addressed: an environment has several names (here
 /// `localhost` and `127.0.0.1`), and clients compare its links with the name they use.
-fn called_url(state: &State, request: &ApiRequest) -> String {
+fn called_url(port: &Port, request: &ApiRequest) -> String {
     match request.header("host") {
-        Some(host) => format!("http://{host}"),
-        None => state.url.clone(),
+        Some(host) => format!("{}://{host}", port.scheme.as_str()),
+        None => port.state.url.clone(),
     }
 }
 
@@ -186,36 +240,6 @@ fn correlation(request: &ApiRequest) -> Uuid {
     let sent = request.header("x-ms-correlation-id");
     let sent = sent.and_then(|id| Uuid::parse_str(id).ok());
     sent.unwrap_or_else(Uuid::new_v4)
-}
-
-/// Who calls. With authentication on, a token for this very environment is needed.
-fn caller(
-    state: &State,
-    request: &ApiRequest,
-    url: &str,
-    now: OffsetDateTime,
-) -> Result<(Side, Uuid), Box<ApiResponse>> {
-    let user_row = |oid: &str| Uuid::new_v5(&Uuid::NAMESPACE_OID, oid.as_bytes());
-    if let Some(user) = request.header(USER_HEADER) {
-        return Ok((Side::User, user_row(user)));
-    }
-    let Some(key) = &state.auth else {
-        return Ok((Side::Integration, user_row("integration")));
-    };
-    match key.verify_bearer(&request.headers, url, now) {
-        Ok(claims) => Ok((Side::Integration, user_row(&claims.oid))),
-        Err(_) => {
-            let challenge = format!(
-                "Bearer authorization_uri=https://login.microsoftonline.com/{}/oauth2/authorize, \
-                 resource_id={}/",
-                state.tenant, url
-            );
-            let response = ApiResponse::empty(StatusCode::UNAUTHORIZED);
-            Err(Box::new(
-                response.with(header::WWW_AUTHENTICATE, &challenge),
-            ))
-        }
-    }
 }
 
 fn throttled(throttle: Throttle, retry_after: u64) -> ApiResponse {
@@ -233,11 +257,11 @@ fn unavailable() -> ApiResponse {
         .with_body("text/html; charset=us-ascii", html)
 }
 
-fn respond(state: &State, answer: ApiResponse) -> Response {
+fn respond(served: &Served, answer: ApiResponse) -> Response {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;
     *response.headers_mut() = answer.headers;
-    headers::add(state, response.headers_mut());
+    headers::add(served, response.headers_mut());
     response
 }
 

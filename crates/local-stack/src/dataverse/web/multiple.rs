@@ -30,6 +30,7 @@ pub(super) fn run(
     };
     let mut ids = Vec::new();
     for target in targets(table, &body)? {
+        operation.spend(|costs| costs.multiple_row);
         ids.push(one(transaction, operation, table, action, target)?);
     }
     if action != "CreateMultiple" {

@@ -7,7 +7,9 @@ mod lists;
 mod metadata;
 mod multiple;
 mod posting;
+mod protection;
 mod reads;
+mod tls;
 mod wire;
 mod writes;
 
