@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
 use sync_core::dataverse::DataverseOutbox;
+use sync_core::guarded::{Guard, Guarded};
 use sync_core::inbound::Inbound;
 use sync_core::outbox::{Sweeper, Swept};
 use sync_core::ports::{SystemClock, system_rng};
@@ -24,9 +25,10 @@ fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
+    let guard = Guard::new("Dataverse", app.settings.config.breaker.clone());
     let inbound = Inbound::new(
         app.settings.config,
-        Arc::new(app.dataverse.clone()),
+        Arc::new(Guarded::new(guard, Arc::new(app.dataverse.clone()))),
         Settler::new(app.inbound, clock.clone(), rng.clone()),
         rng.clone(),
         app.settings.deadline,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
 use sync_core::credentials::KeyVault;
+use sync_core::guarded::{Guard, Guarded};
 use sync_core::outbound::{Outbound, OutboundParts};
 use sync_core::ports::{SystemClock, system_rng};
 use sync_core::settings::{TargetSettings, environment};
@@ -34,10 +35,17 @@ fn build() -> anyhow::Result<HandlerApp> {
         Arc::new(vault),
         target.secret_name,
     )?;
+    let (breaker, dataverse) = (config.breaker.clone(), Arc::new(app.dataverse));
     let outbound = Outbound::new(OutboundParts {
         config,
-        source: Arc::new(app.dataverse),
-        target: Arc::new(customers),
+        source: Arc::new(Guarded::new(
+            Guard::new("Dataverse", breaker.clone()),
+            dataverse,
+        )),
+        target: Arc::new(Guarded::new(
+            Guard::new("target", breaker),
+            Arc::new(customers),
+        )),
         outbound: app.outbound,
         inbound: app.inbound,
         clock: Arc::new(SystemClock),

@@ -9,16 +9,19 @@
 //! 3. [`ports`]: the four things the passes need from the outside world, as traits.
 //! 4. [`outbound`] and [`inbound`]: the passes themselves, written against the ports only, so that a
 //!    simulation runs exactly the code that ships.
-//! 5. [`dataverse`], [`target`], [`credentials`], [`queue`]: the ports over real clients.
+//! 5. [`breaker`] and [`guarded`]: the ports behind circuit breakers.
+//! 6. [`dataverse`], [`target`], [`credentials`], [`queue`]: the ports over real clients.
 #![forbid(unsafe_code)]
 
 pub mod acknowledgement;
+pub mod breaker;
 pub mod config;
 pub mod credentials;
 pub mod dataverse;
 pub mod decide;
 pub mod failure;
 pub mod flight;
+pub mod guarded;
 pub mod inbound;
 pub mod mapping;
 pub mod message;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ROW_ID, SyncConfig, TableConfig, TargetConfig};
+use crate::breaker::BreakerSettings;
 use crate::policy::{RetryPolicy, RetrySettings};
 
 #[derive(Debug, Deserialize)]
@@ -20,6 +21,8 @@ pub(super) struct SyncFile {
     acknowledge_rejections: bool,
     #[serde(default)]
     retry: RetrySettings,
+    #[serde(default)]
+    breaker: BreakerSettings,
     tables: BTreeMap<String, TableFile>,
 }
 
@@ -163,6 +166,7 @@ impl SyncFile {
     pub(super) fn check(self) -> Result<SyncConfig, Vec<String>> {
         let mut findings = Vec::new();
         let default_policy = keep(RetryPolicy::try_from(&self.retry), &mut findings);
+        keep(self.breaker.check(), &mut findings);
         let api_key_header = keep(
             self.target
                 .api_key_header
@@ -211,6 +215,7 @@ impl SyncFile {
                 },
                 acknowledge_rejections: self.acknowledge_rejections,
                 default_policy,
+                breaker: self.breaker,
                 tables,
             }),
             _ => Err(findings),

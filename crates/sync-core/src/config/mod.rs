@@ -9,6 +9,7 @@ use std::time::Duration;
 
 pub use file::{AckColumns, DeletePolicy, Field};
 
+use crate::breaker::BreakerSettings;
 use crate::policy::RetryPolicy;
 
 /// Everything `sync.json` says, checked.
@@ -22,6 +23,8 @@ pub struct SyncConfig {
     pub acknowledge_rejections: bool,
     /// Patience for messages whose table is not known (yet).
     pub default_policy: RetryPolicy,
+    /// When a system counts as down, and how its backlog returns.
+    pub breaker: BreakerSettings,
     /// By logical name.
     pub tables: BTreeMap<String, Arc<TableConfig>>,
 }

@@ -1,0 +1,85 @@
+//! Patience within one invocation: a few tries that absorb a blip, before anything is rescheduled.
+
+use std::time::Duration;
+
+use crate::failure::{Class, Failure};
+
+/// Which failures are tried again at once, and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Tries after the first.
+    pub(crate) retries: u32,
+    /// A throttle that asks for no more than this is waited for; zero leaves every throttle to the
+    /// queue, which costs nothing while it waits.
+    pub(crate) longest_wait: Duration,
+}
+
+/// Calls until it works, fails for good, or patience is used up. `jitter` gives milliseconds that are
+/// added to each pause.
+pub(crate) async fn try_patiently<T, F>(
+    patience: Patience,
+    mut jitter: impl FnMut() -> u64,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut tries = 0;
+    loop {
+        let failure = match call().await {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        let pause = match failure.class {
+            Class::Transient => Duration::from_millis((50 << tries) + jitter()),
+            Class::Throttled { retry_after } if retry_after <= patience.longest_wait => {
+                retry_after + Duration::from_millis(jitter())
+            }
+            _ => return Err(failure),
+        };
+        if tries >= patience.retries {
+            return Err(failure);
+        }
+        tries += 1;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::failure::Stage;
+
+    async fn tries(class: Class, longest_wait: Duration) -> (u32, Duration) {
+        let (mut calls, started) = (0, Instant::now());
+        let patience = Patience {
+            retries: 2,
+            longest_wait,
+        };
+        let result = try_patiently(
+            patience,
+            || 7,
+            || {
+                calls += 1;
+                async { Err::<(), _>(Failure::new(class, Stage::Fetch, "C", "m")) }
+            },
+        );
+        assert!(result.await.is_err());
+        (calls, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_may_pass_is_tried_again_and_no_throttle_is_undercut() {
+        let retry_after = Duration::from_secs(3);
+        let (none, long) = (Duration::ZERO, Duration::from_secs(5));
+        assert_eq!(tries(Class::Transient, none).await.0, 3);
+        assert_eq!(tries(Class::Permanent, long).await.0, 1);
+        assert_eq!(tries(Class::Config, long).await.0, 1);
+        assert_eq!(tries(Class::Throttled { retry_after }, none).await.0, 1);
+        let (calls, waited) = tries(Class::Throttled { retry_after }, long).await;
+        assert_eq!(calls, 3);
+        assert!(waited >= 2 * retry_after);
+    }
+}
