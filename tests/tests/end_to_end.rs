@@ -29,7 +29,10 @@ impl World {
         sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
             "inProcessRetries": 0, "configDelaySeconds": 0.5});
         sync["target"]["timeoutSeconds"] = json!(1);
-        let binaries = tokio::task::spawn_blocking(apps::binaries).await.unwrap().unwrap();
+        let binaries = tokio::task::spawn_blocking(apps::binaries)
+            .await
+            .unwrap()
+            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
         let stack = Stack::start(StackConfig {
@@ -39,7 +42,9 @@ impl World {
             seed: 1,
             ports: Default::default(),
             settings: Default::default(),
-            on_line: Some(Arc::new(move |_, line| lines.lock().unwrap().push(line.text.clone()))),
+            on_line: Some(Arc::new(move |_, line| {
+                lines.lock().unwrap().push(line.text.clone())
+            })),
         })
         .await
         .unwrap();
@@ -47,11 +52,19 @@ impl World {
     }
 
     fn account(&self) -> Uuid {
-        self.stack.dataverse.ids("account").into_iter().min().unwrap()
+        self.stack
+            .dataverse
+            .ids("account")
+            .into_iter()
+            .min()
+            .unwrap()
     }
 
     fn save(&self, id: Uuid, columns: Value) {
-        self.stack.dataverse.save("account", Some(id), &columns).unwrap();
+        self.stack
+            .dataverse
+            .save("account", Some(id), &columns)
+            .unwrap();
     }
 
     fn column(&self, id: Uuid, name: &str) -> Value {
@@ -63,7 +76,10 @@ impl World {
         let started = Instant::now();
         while !done(&self.stack) {
             if started.elapsed() > Duration::from_secs(60) {
-                panic!("never: {what}; the apps' log:\n{}", self.log.lock().unwrap().join("\n"));
+                panic!(
+                    "never: {what}; the apps' log:\n{}",
+                    self.log.lock().unwrap().join("\n")
+                );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -81,7 +97,10 @@ impl World {
         let options = ClientOptions::default();
         let client = Client::from_connection_string(&self.stack.bus.connection_string(), options);
         let client = client.unwrap();
-        client.send(OUTBOUND, OutgoingMessage::new(body.to_owned())).await.unwrap();
+        client
+            .send(OUTBOUND, OutgoingMessage::new(body.to_owned()))
+            .await
+            .unwrap();
         client.close().await;
     }
 }
@@ -98,17 +117,30 @@ async fn a_saved_row_reaches_the_target_and_is_acknowledged_with_both_keys() {
     let id = world.account();
     world.save(id, json!({"name": "Fabrikam (changed)", "revenue": 1250.5}));
     world.drained().await;
-    let row = world.stack.target.row("customers", &id.to_string()).unwrap();
+    let row = world
+        .stack
+        .target
+        .row("customers", &id.to_string())
+        .unwrap();
     assert_eq!(row.body["name"], "Fabrikam (changed)");
     assert_eq!(row.body["revenue"], 1250.5);
     assert_eq!(world.column(id, "dvs_targetid"), row.id.as_str());
     assert_eq!(world.column(id, "dvs_ackstate"), 1);
-    let (change, ack) = (&world.stack.dataverse.changes()[0], &world.stack.dataverse.ack_writes()[0]);
-    assert_eq!(world.column(id, "dvs_ackversion"), change.version.to_string());
+    let (change, ack) = (
+        &world.stack.dataverse.changes()[0],
+        &world.stack.dataverse.ack_writes()[0],
+    );
+    assert_eq!(
+        world.column(id, "dvs_ackversion"),
+        change.version.to_string()
+    );
     // One correlation id from the save to the acknowledgement.
     let correlation = change.correlation_id.to_string();
     assert_eq!(ack.columns["dvs_correlationid"], correlation.as_str());
-    assert_eq!(world.stack.target.calls()[0].correlation_id.as_ref(), Some(&correlation));
+    assert_eq!(
+        world.stack.target.calls()[0].correlation_id.as_ref(),
+        Some(&correlation)
+    );
 }
 
 #[tokio::test]
@@ -129,9 +161,19 @@ async fn a_quiet_system_stays_quiet_after_the_acknowledgements() {
 async fn credentials_are_fetched_after_the_first_valid_message_and_once() {
     let world = World::start().await;
     world.send("{broken").await;
-    world.until("dead-lettered", |s| s.bus.counts(OUTBOUND).unwrap().dead_letter == 1).await;
-    assert!(world.stack.vault.requests().is_empty(), "a broken message cost a vault request");
-    assert!(world.stack.identity.requests().is_empty(), "a broken message cost a token");
+    world
+        .until("dead-lettered", |s| {
+            s.bus.counts(OUTBOUND).unwrap().dead_letter == 1
+        })
+        .await;
+    assert!(
+        world.stack.vault.requests().is_empty(),
+        "a broken message cost a vault request"
+    );
+    assert!(
+        world.stack.identity.requests().is_empty(),
+        "a broken message cost a token"
+    );
     for id in world.stack.dataverse.ids("account") {
         world.save(id, json!({"telephone1": "555-0100"}));
     }
@@ -140,26 +182,43 @@ async fn credentials_are_fetched_after_the_first_valid_message_and_once() {
 }
 
 #[tokio::test]
-async fn a_broken_body_an_unknown_table_and_a_rejected_row_are_dead_lettered_with_a_reason_to_act_on() {
+async fn a_broken_body_an_unknown_table_and_a_rejected_row_are_dead_lettered_with_a_reason_to_act_on()
+ {
     let world = World::start().await;
     let id = world.account();
     world.send("{broken").await;
     world.send(&notification("invoice", id)).await;
     world.save(id, json!({"name": "REJECT me"}));
-    world.until("three dead", |s| s.bus.counts(OUTBOUND).unwrap().dead_letter == 3).await;
+    world
+        .until("three dead", |s| {
+            s.bus.counts(OUTBOUND).unwrap().dead_letter == 3
+        })
+        .await;
     world.drained().await;
     let dead = world.dead(OUTBOUND);
     let find = |reason: &str| {
-        let found = dead.iter().find(|m| m.dead_letter_reason.as_deref() == Some(reason));
+        let found = dead
+            .iter()
+            .find(|m| m.dead_letter_reason.as_deref() == Some(reason));
         found.unwrap_or_else(|| panic!("no {reason} in {dead:?}"))
     };
     for (reason, stage, sentence) in [
         ("InvalidNotification", "decode", "Repair the sender"),
-        ("UnknownTable", "decode", "sync.json has no table \"invoice\"; it knows account, contact"),
-        ("RejectedByTarget", "deliver", "Correct the row in Dynamics 365"),
+        (
+            "UnknownTable",
+            "decode",
+            "sync.json has no table \"invoice\"; it knows account, contact",
+        ),
+        (
+            "RejectedByTarget",
+            "deliver",
+            "Correct the row in Dynamics 365",
+        ),
     ] {
         let message = find(reason);
-        let description = message.properties["DeadLetterErrorDescription"].as_str().unwrap();
+        let description = message.properties["DeadLetterErrorDescription"]
+            .as_str()
+            .unwrap();
         assert!(description.contains(sentence), "{description}");
         assert_eq!(message.properties["FailureStage"], stage);
         assert_eq!(message.properties["FailureCode"], reason);
@@ -169,12 +228,24 @@ async fn a_broken_body_an_unknown_table_and_a_rejected_row_are_dead_lettered_wit
     assert_eq!(world.stack.target.counters().calls, 1);
     assert_eq!(world.column(id, "dvs_ackstate"), 3);
     let error = world.column(id, "dvs_ackerror");
-    assert!(error.as_str().unwrap().contains("RejectedByTarget at deliver"), "{error}");
+    assert!(
+        error
+            .as_str()
+            .unwrap()
+            .contains("RejectedByTarget at deliver"),
+        "{error}"
+    );
     assert!(!error.as_str().unwrap().contains("REJECT me"));
     // Saving a corrected row clears it.
     world.save(id, json!({"name": "Mended"}));
     world.drained().await;
-    assert_eq!((world.column(id, "dvs_ackstate"), world.column(id, "dvs_ackerror")), (json!(1), Value::Null));
+    assert_eq!(
+        (
+            world.column(id, "dvs_ackstate"),
+            world.column(id, "dvs_ackerror")
+        ),
+        (json!(1), Value::Null)
+    );
 }
 
 #[tokio::test]
@@ -183,14 +254,26 @@ async fn while_the_target_is_down_copies_are_scheduled_and_afterwards_everything
     world.stack.target.set_down(true);
     let id = world.account();
     world.save(id, json!({"name": "Patient"}));
-    world.until("a second retry", |s| {
-        let queue = s.bus.snapshot(OUTBOUND).unwrap();
-        queue.scheduled.iter().any(|m| m.properties.get("RetryCount") == Some(&json!(2)))
-    })
-    .await;
+    world
+        .until("a second retry", |s| {
+            let queue = s.bus.snapshot(OUTBOUND).unwrap();
+            queue
+                .scheduled
+                .iter()
+                .any(|m| m.properties.get("RetryCount") == Some(&json!(2)))
+        })
+        .await;
     world.stack.target.set_down(false);
     world.drained().await;
-    assert_eq!(world.stack.target.row("customers", &id.to_string()).unwrap().body["name"], "Patient");
+    assert_eq!(
+        world
+            .stack
+            .target
+            .row("customers", &id.to_string())
+            .unwrap()
+            .body["name"],
+        "Patient"
+    );
     assert!(world.dead(OUTBOUND).is_empty());
     let counters = world.stack.bus.counters(OUTBOUND).unwrap();
     assert!(counters.scheduled >= 2);
@@ -200,10 +283,15 @@ async fn while_the_target_is_down_copies_are_scheduled_and_afterwards_everything
 #[tokio::test]
 async fn when_the_retries_are_used_up_the_message_is_dead_lettered_and_the_row_says_so() {
     let world = World::with_retries(2).await;
-    world.stack.target.set_faults(Faults { rate_500: 1.0, ..Faults::default() });
+    world.stack.target.set_faults(Faults {
+        rate_500: 1.0,
+        ..Faults::default()
+    });
     let id = world.account();
     world.save(id, json!({"name": "Unlucky"}));
-    world.until("dead", |s| s.bus.counts(OUTBOUND).unwrap().dead_letter == 1).await;
+    world
+        .until("dead", |s| s.bus.counts(OUTBOUND).unwrap().dead_letter == 1)
+        .await;
     world.drained().await;
     let dead = &world.dead(OUTBOUND)[0];
     assert_eq!(dead.dead_letter_reason.as_deref(), Some("RetriesExhausted"));
@@ -219,33 +307,65 @@ async fn when_dataverse_is_unreachable_only_the_acknowledgement_is_retried() {
     let id = world.account();
     // Every read and look works, every write fails: the row is delivered, its acknowledgement waits.
     world.save(id, json!({"name": "Once"}));
-    world.until("delivered", |s| s.target.counters().applied == 1).await;
-    world.stack.dataverse.set_faults(DataverseFaults { rate_503: 1.0, ..DataverseFaults::default() });
+    world
+        .until("delivered", |s| s.target.counters().applied == 1)
+        .await;
+    world.stack.dataverse.set_faults(DataverseFaults {
+        rate_503: 1.0,
+        ..DataverseFaults::default()
+    });
     world.save(id, json!({"name": "Twice"}));
     tokio::time::sleep(Duration::from_millis(600)).await;
     world.stack.dataverse.set_faults(DataverseFaults::default());
     world.drained().await;
     assert_eq!(world.column(id, "dvs_ackstate"), 1);
-    assert_eq!(world.stack.target.row("customers", &id.to_string()).unwrap().body["name"], "Twice");
+    assert_eq!(
+        world
+            .stack
+            .target
+            .row("customers", &id.to_string())
+            .unwrap()
+            .body["name"],
+        "Twice"
+    );
     assert!(world.dead(INBOUND).is_empty() && world.dead(OUTBOUND).is_empty());
 }
 
 #[tokio::test]
 async fn deletes_travel_and_the_acknowledgement_recreates_nothing() {
     let world = World::start().await;
-    let saved = world.stack.dataverse.save("account", None, &json!({"name": "Short-lived"})).unwrap();
+    let saved = world
+        .stack
+        .dataverse
+        .save("account", None, &json!({"name": "Short-lived"}))
+        .unwrap();
     world.drained().await;
-    assert!(world.stack.target.row("customers", &saved.id.to_string()).is_some());
+    assert!(
+        world
+            .stack
+            .target
+            .row("customers", &saved.id.to_string())
+            .is_some()
+    );
     world.stack.dataverse.delete("account", saved.id).unwrap();
     world.drained().await;
-    assert!(world.stack.target.row("customers", &saved.id.to_string()).is_none());
+    assert!(
+        world
+            .stack
+            .target
+            .row("customers", &saved.id.to_string())
+            .is_none()
+    );
     assert!(world.stack.dataverse.row("account", saved.id).is_none());
 }
 
 #[tokio::test]
 async fn what_the_plug_in_could_not_post_is_posted_by_the_sweep() {
     let world = World::start().await;
-    let failing = DataverseFaults { rate_post_failure: 1.0, ..DataverseFaults::default() };
+    let failing = DataverseFaults {
+        rate_post_failure: 1.0,
+        ..DataverseFaults::default()
+    };
     world.stack.dataverse.set_faults(failing);
     let id = world.account();
     world.save(id, json!({"name": "Swept"}));
@@ -254,9 +374,19 @@ async fn what_the_plug_in_could_not_post_is_posted_by_the_sweep() {
     assert_eq!(outbox[0]["statuscode"], 3, "the row keeps its status");
     assert!(outbox[0]["dvs_lasterror"].is_string(), "and the reason");
     world.stack.dataverse.set_faults(DataverseFaults::default());
-    world.until("swept", |s| s.dataverse.outbox_len() == 0).await;
+    world
+        .until("swept", |s| s.dataverse.outbox_len() == 0)
+        .await;
     world.drained().await;
-    assert_eq!(world.stack.target.row("customers", &id.to_string()).unwrap().body["name"], "Swept");
+    assert_eq!(
+        world
+            .stack
+            .target
+            .row("customers", &id.to_string())
+            .unwrap()
+            .body["name"],
+        "Swept"
+    );
 }
 
 #[tokio::test]
@@ -264,27 +394,47 @@ async fn the_native_event_of_a_service_endpoint_is_accepted_too() {
     let world = World::start().await;
     let id = world.account();
     world
-        .send(&json!({"PrimaryEntityId": id, "PrimaryEntityName": "account", "MessageName": "Update",
-            "CorrelationId": Uuid::new_v4(), "OperationId": Uuid::new_v4()}).to_string())
+        .send(
+            &json!({"PrimaryEntityId": id, "PrimaryEntityName": "account", "MessageName": "Update",
+            "CorrelationId": Uuid::new_v4(), "OperationId": Uuid::new_v4()})
+            .to_string(),
+        )
         .await;
-    world.until("acknowledged", |s| s.dataverse.ack_writes().len() == 1).await;
-    assert!(world.stack.target.row("customers", &id.to_string()).is_some());
+    world
+        .until("acknowledged", |s| s.dataverse.ack_writes().len() == 1)
+        .await;
+    assert!(
+        world
+            .stack
+            .target
+            .row("customers", &id.to_string())
+            .is_some()
+    );
 }
 
 #[tokio::test]
 async fn a_handler_killed_in_the_middle_of_its_work_loses_nothing() {
     let world = World::start().await;
-    world.stack.target.set_faults(Faults { latency_ms: 300, ..Faults::default() });
+    world.stack.target.set_faults(Faults {
+        latency_ms: 300,
+        ..Faults::default()
+    });
     let ids = world.stack.dataverse.ids("account");
     for id in &ids {
         world.save(*id, json!({"name": format!("Killed {id}")}));
     }
-    world.until("in flight", |s| s.outbound.invocations().in_flight() > 3).await;
+    world
+        .until("in flight", |s| s.outbound.invocations().in_flight() > 3)
+        .await;
     world.stack.outbound.kill_handler();
     world.drained().await;
     assert_eq!(world.stack.outbound.handler_restarts(), 1);
     for id in ids {
-        let row = world.stack.target.row("customers", &id.to_string()).unwrap();
+        let row = world
+            .stack
+            .target
+            .row("customers", &id.to_string())
+            .unwrap();
         assert_eq!(row.body["name"], format!("Killed {id}"));
         assert_eq!(world.column(id, "dvs_ackstate"), 1);
     }
@@ -294,8 +444,14 @@ async fn a_handler_killed_in_the_middle_of_its_work_loses_nothing() {
 async fn neither_row_values_nor_secrets_reach_the_logs() {
     let world = World::start().await;
     let id = world.account();
-    world.stack.target.set_faults(Faults { rate_500: 0.5, ..Faults::default() });
-    world.save(id, json!({"name": "MARKER-NAME", "emailaddress1": "MARKER@example.com"}));
+    world.stack.target.set_faults(Faults {
+        rate_500: 0.5,
+        ..Faults::default()
+    });
+    world.save(
+        id,
+        json!({"name": "MARKER-NAME", "emailaddress1": "MARKER@example.com"}),
+    );
     world.drained().await;
     world.save(id, json!({"name": "REJECT MARKER"}));
     world.drained().await;
@@ -308,15 +464,24 @@ async fn neither_row_values_nor_secrets_reach_the_logs() {
 
 #[tokio::test]
 async fn a_missing_setting_stops_the_app_at_start_and_is_named() {
-    let binaries = tokio::task::spawn_blocking(apps::binaries).await.unwrap().unwrap();
+    let binaries = tokio::task::spawn_blocking(apps::binaries)
+        .await
+        .unwrap()
+        .unwrap();
     let output = tokio::process::Command::new(binaries.join("outbound-fn"))
         .env_clear()
         .env("FUNCTIONS_CUSTOMHANDLER_PORT", "0")
-        .env("FUNCTIONS_APP_ROOT_PATH", concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .env(
+            "FUNCTIONS_APP_ROOT_PATH",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/.."),
+        )
         .output()
         .await
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("setting ServiceBus__fullyQualifiedNamespace is missing, e.g."), "{text}");
+    assert!(
+        text.contains("setting ServiceBus__fullyQualifiedNamespace is missing, e.g."),
+        "{text}"
+    );
     assert!(!output.status.success());
 }

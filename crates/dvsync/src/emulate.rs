@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use local_stack::bus::{Broker, BrokerConfig};
-use local_stack::dataverse::{Dataverse, DataverseConfig};
+use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
 use local_stack::target::{Target, TargetConfig};
 use local_stack::tls::LocalCa;
@@ -49,6 +49,15 @@ enum Part {
         /// Seed of the generated ones.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Listen on a TLS port too, and write the certificate to trust (SSL_CERT_FILE) here.
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        /// Web servers, among which the ARRAffinity cookie chooses.
+        #[arg(long, default_value_t = 1)]
+        servers: usize,
+        /// Enforce the service protection limits, over a window so many times shorter than 300 s.
+        #[arg(long, value_name = "FACTOR")]
+        limits: Option<u32>,
     },
     /// The customer API.
     Target {
@@ -105,15 +114,41 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             stopped().await?;
             broker.shutdown().await;
         }
-        Part::Dataverse { rows, seed } => {
-            let dataverse = Dataverse::start(DataverseConfig {
+        Part::Dataverse {
+            rows,
+            seed,
+            ca,
+            servers,
+            limits,
+        } => {
+            let mut config = DataverseConfig {
                 port,
                 sample_accounts: rows,
                 sample_seed: seed,
+                servers: WebServers {
+                    count: servers,
+                    limits: limits.map(|factor| Limits::REAL.scaled_down(factor)),
+                    ..WebServers::default()
+                },
                 ..DataverseConfig::default()
-            })
-            .await?;
-            say(options.json, &json!({ "url": dataverse.url() }));
+            };
+            if let Some(path) = &ca {
+                let authority = LocalCa::new()?;
+                authority
+                    .write_pem(path)
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+                config.tls = Some(TlsPort {
+                    port: 0,
+                    config: authority.server_config()?,
+                });
+            }
+            let dataverse = Dataverse::start(config).await?;
+            let mut where_it_is = json!({ "url": dataverse.url() });
+            if let (Some(url), Some(path)) = (dataverse.tls_url(), &ca) {
+                where_it_is["tlsUrl"] = json!(url);
+                where_it_is["SSL_CERT_FILE"] = json!(path.display().to_string());
+            }
+            say(options.json, &where_it_is);
             stopped().await?;
             dataverse.shutdown().await;
         }

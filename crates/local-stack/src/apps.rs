@@ -72,8 +72,10 @@ pub fn sync_json() -> &'static str {
 /// # Errors
 /// See [`AppError`].
 pub fn binaries() -> Result<PathBuf, AppError> {
-    let here = std::env::current_exe()
-        .map_err(|source| AppError::File { path: "this program".into(), source })?;
+    let here = std::env::current_exe().map_err(|source| AppError::File {
+        path: "this program".into(),
+        source,
+    })?;
     // target/debug/dvsync, or target/debug/deps/some_test-1234
     let folder = here
         .ancestors()
@@ -81,7 +83,10 @@ pub fn binaries() -> Result<PathBuf, AppError> {
         .find(|p| p.file_name().is_some_and(|n| n != "deps"))
         .unwrap_or(Path::new("."))
         .to_owned();
-    let (cargo, manifest) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR"));
+    let (cargo, manifest) = (
+        std::env::var_os("CARGO"),
+        std::env::var_os("CARGO_MANIFEST_DIR"),
+    );
     if let (Some(cargo), Some(manifest)) = (cargo, manifest) {
         build(&cargo, Path::new(&manifest), folder.ends_with("release"))?;
     }
@@ -96,35 +101,48 @@ pub fn binaries() -> Result<PathBuf, AppError> {
 fn build(cargo: &std::ffi::OsStr, manifest: &Path, release: bool) -> Result<(), AppError> {
     // The workspace's default members decide the features; from inside a member, cargo would select
     // that member alone, and compile shared dependencies a second time.
-    let root = manifest.ancestors().find(|p| p.join("host.json").is_file()).unwrap_or(manifest);
+    let root = manifest
+        .ancestors()
+        .find(|p| p.join("host.json").is_file())
+        .unwrap_or(manifest);
     let mut command = Command::new(cargo);
     command
         .current_dir(root)
-        .args(["build", "--quiet", "--bin", "dvsync", "--bin", "outbound-fn", "--bin", "inbound-fn"])
+        .args([
+            "build",
+            "--quiet",
+            "--bin",
+            "dvsync",
+            "--bin",
+            "outbound-fn",
+            "--bin",
+            "inbound-fn",
+        ])
         .stdin(Stdio::null());
     if release {
         command.arg("--release");
     }
-    let status = command.status().map_err(|source| AppError::File { path: cargo.into(), source })?;
-    if status.success() { Ok(()) } else { Err(AppError::Build) }
+    let status = command.status().map_err(|source| AppError::File {
+        path: cargo.into(),
+        source,
+    })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(AppError::Build)
+    }
 }
 
 /// Lays `app` out in `folder`: `host.json`, `handler`, `<Function>/function.json`, `sync.json`.
 ///
 /// # Errors
 /// [`AppError::File`].
-pub fn lay_out(
-    app: App,
-    binaries: &Path,
-    folder: &Path,
-    sync_json: &str,
-) -> Result<(), AppError> {
+pub fn lay_out(app: App, binaries: &Path, folder: &Path, sync_json: &str) -> Result<(), AppError> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).map_err(|source| AppError::File { path, source })
     };
-    let create = |path: PathBuf| {
-        fs::create_dir_all(&path).map_err(|source| AppError::File { path, source })
-    };
+    let create =
+        |path: PathBuf| fs::create_dir_all(&path).map_err(|source| AppError::File { path, source });
     create(folder.to_owned())?;
     write(folder.join("host.json"), HOST_JSON)?;
     write(folder.join("sync.json"), sync_json)?;

@@ -117,15 +117,25 @@ impl Stack {
         let bus = Broker::start(broker).await?;
 
         let key = TokenKey::random();
-        let identity =
-            Identity::start(IdentityConfig { key: key.clone(), ..IdentityConfig::default() }).await?;
+        let identity = Identity::start(IdentityConfig {
+            key: key.clone(),
+            ..IdentityConfig::default()
+        })
+        .await?;
         let ca = LocalCa::new()?;
         let ca_file = folder.path().join("ca.pem");
         ca.write_pem(&ca_file)?;
-        let vault_config =
-            VaultConfig { port: 0, ca: &ca, key: key.clone(), tenant: Uuid::new_v4() };
+        let vault_config = VaultConfig {
+            port: 0,
+            ca: &ca,
+            key: key.clone(),
+            tenant: Uuid::new_v4(),
+        };
         let vault = Vault::start(vault_config).await?;
-        let target_config = TargetConfig { port: config.ports.target, ..TargetConfig::default() };
+        let target_config = TargetConfig {
+            port: config.ports.target,
+            ..TargetConfig::default()
+        };
         let target = Target::start(target_config).await?;
         vault.set_secret(TARGET_SECRET, target.api_key());
 
@@ -170,14 +180,25 @@ impl Stack {
             apps::lay_out(app, &config.binaries, &app_dir, &config.sync_json)?;
             let mut host = HostConfig::new(app_dir, settings.clone());
             host.restart_host = true;
-            host.on_line = config.on_line.clone().map(|on_line| -> LineSink {
-                Arc::new(move |line| on_line(app, line))
-            });
+            host.on_line = config
+                .on_line
+                .clone()
+                .map(|on_line| -> LineSink { Arc::new(move |line| on_line(app, line)) });
             Ok(Host::start(host).await?)
         };
         let outbound = host(App::Outbound).await?;
         let inbound = host(App::Inbound).await?;
-        Ok(Self { outbound, inbound, dataverse, target, bus, vault, identity, posting, folder })
+        Ok(Self {
+            outbound,
+            inbound,
+            dataverse,
+            target,
+            bus,
+            vault,
+            identity,
+            posting,
+            folder,
+        })
     }
 
     /// Whether everything that was saved has travelled to its end: nothing in the outbox, on a queue
@@ -185,7 +206,9 @@ impl Stack {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         let quiet = |queue| {
-            self.bus.counts(queue).is_some_and(|c| c.active + c.locked + c.scheduled + c.deferred == 0)
+            self.bus
+                .counts(queue)
+                .is_some_and(|c| c.active + c.locked + c.scheduled + c.deferred == 0)
         };
         // In the order in which a change travels: what moves on while we look is seen further on.
         self.dataverse.outbox_len() == 0 && quiet(OUTBOUND) && quiet(INBOUND)

@@ -170,8 +170,9 @@ impl Breaker {
                     return Admission::Pass(Permit { probe: false });
                 }
                 let rate = self.settings.ramp_per_second;
-                // A second's worth may gather at the most: that is what makes it a ramp.
-                let tokens = (tokens + (now - counted).as_secs_f64() * rate).min(rate.max(1.0));
+                // Nothing gathers while nobody calls: a bucket of one keeps any second of the ramp
+                // within its rate.
+                let tokens = (tokens + (now - counted).as_secs_f64() * rate).min(1.0);
                 let pass = tokens >= 1.0;
                 let tokens = if pass { tokens - 1.0 } else { tokens };
                 self.state = State::Ramping {

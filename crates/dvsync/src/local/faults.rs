@@ -8,6 +8,7 @@ use local_stack::stack::Stack;
 use local_stack::target::Faults;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use time::OffsetDateTime;
 
 /// How much goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,10 +29,24 @@ pub(super) struct Saboteur {
     rng: StdRng,
     kills_left: u64,
     next_kill: Instant,
+    outage: Outage,
+}
+
+/// A target that is down for a while.
+enum Outage {
+    None,
+    Planned(Duration),
+    Until(Instant),
+    Over(OffsetDateTime),
 }
 
 impl Saboteur {
-    pub(super) fn new(profile: Profile, seed: u64, stack: &Stack) -> Self {
+    pub(super) fn new(
+        profile: Profile,
+        seed: u64,
+        outage: Option<Duration>,
+        stack: &Stack,
+    ) -> Self {
         if profile != Profile::None {
             let heavy = if profile == Profile::Heavy { 3.0 } else { 1.0 };
             stack.target.set_faults(Faults {
@@ -61,6 +76,7 @@ impl Saboteur {
             rng: StdRng::seed_from_u64(seed ^ 0x5eed),
             kills_left: if profile == Profile::Heavy { KILLS } else { 0 },
             next_kill: Instant::now() + Duration::from_millis(600),
+            outage: outage.map_or(Outage::None, Outage::Planned),
         }
     }
 
@@ -87,8 +103,31 @@ impl Saboteur {
         1
     }
 
-    /// Whether all the killing is done.
+    /// Begins the planned outage, and ends it when its time is over.
+    pub(super) fn outage(&mut self, stack: &Stack) {
+        match self.outage {
+            Outage::Planned(length) => {
+                stack.target.set_down(true);
+                self.outage = Outage::Until(Instant::now() + length);
+            }
+            Outage::Until(end) if Instant::now() >= end => {
+                stack.target.set_down(false);
+                self.outage = Outage::Over(OffsetDateTime::now_utc());
+            }
+            _ => {}
+        }
+    }
+
+    /// When the outage ended.
+    pub(super) fn outage_ended(&self) -> Option<OffsetDateTime> {
+        match self.outage {
+            Outage::Over(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Whether all the damage is done.
     pub(super) fn is_done(&self) -> bool {
-        self.kills_left == 0
+        self.kills_left == 0 && !matches!(self.outage, Outage::Planned(_) | Outage::Until(_))
     }
 }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use sync_core::config::SyncConfig;
 use sync_core::mapping;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 /// What became of everything.
@@ -47,6 +48,10 @@ pub(crate) struct Ledger {
     pub(crate) swept: u64,
     /// Handler processes killed.
     pub(crate) handler_kills: u64,
+    /// Most deliveries within one second while the target recovered from an outage; bounded by
+    /// `breaker.rampPerSecond`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recovery_peak_per_second: Option<usize>,
     /// From start to the first acknowledged row.
     pub(crate) first_synced_ms: Option<u128>,
     /// From start to the end.
@@ -105,6 +110,24 @@ impl Ledger {
         }
         ledger
     }
+}
+
+/// Most deliveries within any one second of the ramp that followed an outage.
+pub(crate) fn peak(stack: &Stack, config: &SyncConfig, ended: OffsetDateTime) -> usize {
+    let ramp = Duration::seconds_f64(config.breaker.ramp_seconds);
+    let calls = stack.target.calls();
+    let calls: Vec<_> = calls
+        .iter()
+        .filter(|c| c.applied && c.at >= ended && c.at < ended + ramp)
+        .map(|c| c.at)
+        .collect();
+    let within = |from: &OffsetDateTime| {
+        calls
+            .iter()
+            .filter(|at| *at >= from && **at < *from + Duration::SECOND)
+            .count()
+    };
+    calls.iter().map(within).max().unwrap_or(0)
 }
 
 /// Which notifications are where, by the broker's and the outbox table's records.

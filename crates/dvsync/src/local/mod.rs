@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// kills the function apps' processes as well.
     #[arg(long, value_enum, default_value_t = Profile::None)]
     faults: Profile,
+    /// Take the target down for so many seconds once half of the changes are made.
+    #[arg(long, value_name = "SECONDS")]
+    outage: Option<u64>,
     /// Stop once every change has reached its end, and print the ledger.
     #[arg(long)]
     exit_when_drained: bool,
@@ -101,6 +104,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         started,
         first_synced: None,
         handler_kills: 0,
+        outage_ended: None,
     };
     let finished = tokio::select! {
         finished = run.drive(&options) => finished,
@@ -133,6 +137,7 @@ struct Run {
     started: Instant,
     first_synced: Option<Duration>,
     handler_kills: u64,
+    outage_ended: Option<time::OffsetDateTime>,
 }
 
 impl Run {
@@ -145,7 +150,8 @@ impl Run {
         } else {
             0
         });
-        let mut saboteur = Saboteur::new(options.faults, options.seed, &self.stack);
+        let outage = options.outage.map(Duration::from_secs);
+        let mut saboteur = Saboteur::new(options.faults, options.seed, outage, &self.stack);
         let (mut made, mut tick) = (0, tokio::time::interval(Duration::from_millis(20)));
         let (mut quiet_since, mut saved_last) = (None::<Instant>, Instant::now());
         loop {
@@ -166,6 +172,10 @@ impl Run {
             }
             self.watch(planned);
             self.handler_kills += saboteur.act(&self.stack, made == planned);
+            if made >= planned / 2 {
+                saboteur.outage(&self.stack);
+            }
+            self.outage_ended = saboteur.outage_ended();
             if made < planned || !saboteur.is_done() {
                 continue;
             }
@@ -202,6 +212,9 @@ impl Run {
     fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::count(&self.stack, &self.config);
         ledger.handler_kills = self.handler_kills;
+        ledger.recovery_peak_per_second = self
+            .outage_ended
+            .map(|ended| ledger::peak(&self.stack, &self.config, ended));
         ledger.first_synced_ms = self.first_synced.map(|d| d.as_millis());
         ledger.elapsed_ms = self.started.elapsed().as_millis();
         ledger
@@ -218,6 +231,10 @@ fn local_sync_json() -> anyhow::Result<String> {
         "retry".into(),
         json!({"baseSeconds": 0.5, "factor": 2, "capSeconds": 10, "jitter": 0.2, "maxRetries": 12,
             "maxAgeHours": 1, "configDelaySeconds": 5, "inProcessRetries": 2}),
+    );
+    members.insert(
+        "breaker".into(),
+        json!({"failures": 10, "openSeconds": 2, "maxOpenSeconds": 10, "rampPerSecond": 50, "rampSeconds": 20}),
     );
     members["target"]["timeoutSeconds"] = json!(2);
     Ok(file.to_string())
