@@ -66,20 +66,97 @@ async fn a_row_that_changed_during_its_delivery_is_delivered_again_before_the_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_that_moved_without_a_change_to_the_payload_is_not_delivered_twice() {
-    let world = World::new("same", 5);
-    world
-        .lock()
-        .saved_during_delivery
-        .push_back(Some("same".into()));
+async fn a_version_that_moved_is_delivered_again_even_when_the_payload_is_the_same() {
+    // Another instance delivered B while the row went from A to B and back to A; its notification is
+    // complete, and only this flight is left to repair the target.
+    let world = World::new("A", 5);
+    {
+        let mut s = world.lock();
+        s.overwritten_after_delivery.push_back(Some("B".into()));
+        s.saved_during_delivery.push_back(Some("A".into()));
+    }
     world.outbound().handle(message("n1", 5)).await.unwrap();
     let s = world.lock();
-    assert_eq!(s.target.len(), 1);
-    assert_eq!(
-        s.acknowledgements[0].source_version,
-        Some(RowVersion(6)),
-        "the newer version is taken"
+    assert_eq!(s.target.last().unwrap().as_deref(), Some("A"));
+    assert_eq!(s.acknowledgements[0].source_version, Some(RowVersion(6)));
+}
+
+/// Starts `n1`, lets `joining` join once `n1` was delivered and looks, and waits for both.
+async fn join_while_looking(world: &World, joining: Message) {
+    let outbound = world.outbound();
+    let first = tokio::spawn({
+        let outbound = outbound.clone();
+        async move { outbound.handle(message("n1", 5)).await }
+    });
+    while world.lock().looks == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let joined = outbound.handle(joining).await.unwrap();
+    assert_eq!(joined, Disposition::Complete);
+    assert_eq!(first.await.unwrap().unwrap(), Disposition::Complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_that_joins_after_the_delivery_still_gets_one_of_its_own() {
+    // Its earlier attempt, on an instance that died, has just overwritten this flight's delivery.
+    let world = World::new("new", 5);
+    let died = Some("old".into());
+    world.lock().overwritten_after_delivery.push_back(died);
+    let redelivered = Message {
+        delivery_count: 2,
+        ..message("n2", 4)
+    };
+    join_while_looking(&world, redelivered).await;
+    assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_attempt_that_joins_after_the_delivery_only_costs_a_look() {
+    let world = World::new("new", 5);
+    join_while_looking(&world, message("n2", 4)).await;
+    assert_eq!(world.lock().target.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_joins_a_delete_is_delivered_itself() {
+    // In between, the row came back, and another instance delivered it.
+    let world = World::new("x", 5);
+    {
+        let mut s = world.lock();
+        s.row = None;
+        s.overwritten_after_delivery.push_back(Some("back".into()));
+    }
+    join_while_looking(&world, message("n2", 9)).await;
+    let s = world.lock();
+    assert_eq!(s.target.last().unwrap(), &None);
+    assert_eq!(s.versions, [Some(5), Some(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_is_never_older_than_what_this_flight_delivered_before() {
+    let world = World::new("x", 9);
+    world.lock().saved_during_delivery.push_back(None);
+    world.outbound().handle(message("n1", 5)).await.unwrap();
+    assert_eq!(world.lock().versions, [Some(9), Some(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_carries_no_version_when_one_of_its_notifications_has_none() {
+    let world = World::new("x", 9);
+    world.lock().row = None;
+    let native = String::from_utf8(message("n2", 5).body.to_vec()).unwrap();
+    let native = native.replace(",\"rowVersion\":\"5\"", "");
+    assert!(!native.contains("rowVersion"));
+    let outbound = world.outbound();
+    let (one, two) = tokio::join!(
+        outbound.handle(message("n1", 5)),
+        outbound.handle(raw("n2", native))
     );
+    assert_eq!(
+        (one.unwrap(), two.unwrap()),
+        (Disposition::Complete, Disposition::Complete)
+    );
+    assert_eq!(world.lock().versions, [None]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -65,6 +65,9 @@ struct Notice {
     /// Set when the notification only announces this version and owes nothing else: no earlier attempt
     /// of it may have delivered something that it would have to repair.
     only_announces: Option<RowVersion>,
+    /// Set when the row must be delivered for it, whatever the versions say: an earlier attempt of it may
+    /// have delivered something older, or somebody asked for the row.
+    owes_delivery: bool,
 }
 
 /// How a flight ended well.
@@ -152,6 +155,7 @@ impl Outbound {
             notification: notification.clone(),
             message: message.clone(),
             only_announces: notification.row_version.filter(|_| announces),
+            owes_delivery: !announces,
         };
         let answer = match self.flights.join(notification.row(), notice) {
             Joined::First(flight, answer) => {

@@ -31,7 +31,7 @@ pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut fligh
         table,
         delivered: None,
         deliveries: 0,
-        newest_announced: None,
+        served: 0,
     };
     for _ in 0..MOST_PASSES {
         let (covered, notices) = flight.cover();
@@ -68,7 +68,7 @@ async fn bounded<T>(
 enum Step {
     /// Everybody's version was acknowledged before: nothing was delivered.
     Superseded,
-    /// The target holds what was fetched; see [`Course::delivered`].
+    /// The target has been sent what was fetched; see [`Course::delivered`].
     Delivered,
 }
 
@@ -86,8 +86,8 @@ struct Course {
     table: Arc<TableConfig>,
     delivered: Option<Delivered>,
     deliveries: u32,
-    /// For deletes, whose version Dataverse can no longer tell.
-    newest_announced: Option<RowVersion>,
+    /// How many notices the latest pass covered.
+    served: usize,
 }
 
 impl Course {
@@ -96,12 +96,7 @@ impl Course {
         let Some(newest) = newest(notices) else {
             return Ok(Step::Superseded);
         };
-        self.newest_announced = self.newest_announced.max(
-            notices
-                .iter()
-                .filter_map(|n| n.notification.row_version)
-                .max(),
-        );
+        self.served = notices.len();
         let (row, correlation) = (
             newest.notification.row(),
             &newest.notification.correlation_id,
@@ -125,18 +120,9 @@ impl Course {
             }
             Latest::Gone => {
                 let change = Change::Delete(self.table.on_delete);
-                (self.newest_announced, Outcome::Deleted, change, None)
+                (self.last_known(notices), Outcome::Deleted, change, None)
             }
         };
-        // An acknowledgement moves the version too. What this flight itself just delivered need not be
-        // sent again, or two instances would go on delivering to each other for ever.
-        if let Some(held) = &mut self.delivered
-            && held.outcome == outcome
-            && held.hash == hash
-        {
-            held.version = version;
-            return Ok(Step::Delivered);
-        }
         let delivery = Delivery {
             row,
             version,
@@ -159,10 +145,27 @@ impl Course {
         Ok(Step::Delivered)
     }
 
+    /// The version a deleted row had last, which Dataverse can no longer tell: the newest that was
+    /// announced or that this flight delivered. `None` as soon as one notice came without a version: it
+    /// may stand for a newer one, and a target that compares would refuse the delete as outdated.
+    fn last_known(&self, notices: &[Notice]) -> Option<RowVersion> {
+        let announced: Option<Vec<_>> =
+            notices.iter().map(|n| n.notification.row_version).collect();
+        let delivered = self.delivered.as_ref().and_then(|d| d.version);
+        announced?.into_iter().max().max(delivered)
+    }
+
     /// Looks again after delivering, as often as somebody joined meanwhile. The last deliverer of a row
     /// always looks after its own delivery, so whoever overwrote something newer sees it and repairs it.
     ///
-    /// Gives the flight back when the row has moved on: it needs another pass.
+    /// Gives the flight back when it needs another pass:
+    ///
+    /// - The row's version moved. Also when the payload comes out the same: the row may have gone from A
+    ///   to B and back to A, with another instance's delivery of B in between. (An acknowledgement moves
+    ///   the version too; but each flight sends one, so that flights cannot keep each other going.)
+    /// - Somebody joined who owes a delivery: an earlier attempt of theirs may have overwritten what this
+    ///   flight delivered, which no look at the source can show.
+    /// - Somebody joined a delete: a row that came back meanwhile and was deleted again looks the same.
     async fn look(
         &self,
         mut flight: Flight,
@@ -186,7 +189,12 @@ impl Course {
                 Outcome::Deleted => now.is_none(),
                 _ => now == held.version,
             };
-            if !same {
+            let mut joined = notices.iter().skip(self.served);
+            let owed = match held.outcome {
+                Outcome::Deleted => joined.next().is_some(),
+                _ => joined.any(|n| n.owes_delivery),
+            };
+            if !same || owed {
                 return Ok(Err(flight));
             }
             match flight.finish(covered) {

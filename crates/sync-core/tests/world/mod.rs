@@ -37,6 +37,10 @@ pub(crate) struct State {
     pub(crate) refusals: VecDeque<Failure>,
     /// New names the row gets right after a delivery was applied, one per delivery.
     pub(crate) saved_during_delivery: VecDeque<Option<String>>,
+    /// What another instance delivers right after a delivery of ours was applied, one per delivery.
+    pub(crate) overwritten_after_delivery: VecDeque<Option<String>>,
+    /// The versions deliveries carried.
+    pub(crate) versions: Vec<Option<i64>>,
     pub(crate) inbound_down: bool,
     /// Order of what happened, for the order of effects.
     pub(crate) log: Vec<&'static str>,
@@ -150,7 +154,11 @@ impl Target for World {
             Change::Upsert(payload) => payload.body["firstName"].as_str().map(str::to_owned),
             Change::Delete(_) => None,
         });
+        s.versions.push(delivery.version.map(|v| v.0));
         s.log.push("deliver");
+        if let Some(other) = s.overwritten_after_delivery.pop_front() {
+            s.target.push(other);
+        }
         if let Some(next) = s.saved_during_delivery.pop_front() {
             let version = s.row.as_ref().map_or(1000, |(_, v)| *v) + 1;
             s.row = next.map(|name| (name, version));
