@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::local::stopped;
+use crate::out;
 
 /// Options of `dvsync emulate`.
 #[derive(Debug, Args)]
@@ -229,14 +230,14 @@ async fn key_vault(
 /// One line of JSON for machines, a line per value for people.
 fn say(as_json: bool, what: &Value) {
     if as_json {
-        println!("{what}");
+        out::line(what);
         return;
     }
     for (name, value) in what.as_object().into_iter().flatten() {
         match value.as_str() {
-            Some(text) => println!("{name}: {text}"),
-            None => println!("{name}: {value}"),
+            Some(text) => out::line(format_args!("{name}: {text}")),
+            None => out::line(format_args!("{name}: {value}")),
         }
     }
-    println!("Ctrl-C stops it.");
+    out::line(format_args!("Ctrl-C stops it."));
 }

@@ -1,8 +1,10 @@
 //! The command line of dataverse-sync.
 #![forbid(unsafe_code)]
 
+mod check;
 mod emulate;
 mod local;
+mod out;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run the whole loop on this machine: Dataverse, Service Bus, both function apps and a target.
     Local(local::Options),
+    /// Check sync.json, and print the exact retry schedule it means.
+    Check(check::Options),
     /// Start one stand-in alone.
     Emulate(emulate::Options),
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Local(options) => local::run(options).await,
+            Command::Check(options) => check::run(&options),
             Command::Emulate(options) => emulate::run(options).await.map(|()| ExitCode::SUCCESS),
         }
     });

@@ -4,6 +4,7 @@
 //! It exists so that neither sync-core knows the Functions host nor custom-handler knows sync.
 #![forbid(unsafe_code)]
 
+mod deadline;
 mod message;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ pub struct App {
 /// When a setting is missing or wrong; the text names it.
 pub fn start() -> anyhow::Result<App> {
     let settings = Settings::read(&environment)?;
+    deadline::check(settings.deadline, &settings.app_root)?;
     let tokens = EntraTokens::new(&settings.identity)
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);

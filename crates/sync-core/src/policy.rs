@@ -155,6 +155,13 @@ impl RetryPolicy {
         Duration::from_secs_f64(grown.min(self.cap.as_secs_f64()))
     }
 
+    /// The longest delay [`Self::backoff`] can give after `retry_count` counted retries.
+    #[must_use]
+    pub fn longest_backoff(&self, retry_count: u32) -> Duration {
+        self.shortest_backoff(retry_count)
+            .mul_f64(1.0 + self.jitter)
+    }
+
     /// Delay before the attempt that follows `retry_count` counted retries.
     pub fn backoff(&self, retry_count: u32, rng: &mut dyn RngCore) -> Duration {
         self.lengthen(self.shortest_backoff(retry_count), rng)

@@ -64,6 +64,8 @@ pub struct Settings {
     pub dataverse_timeout: Duration,
     /// The work on one message may take this long.
     pub deadline: Duration,
+    /// The folder of the package: `host.json`, `sync.json`, the function folders.
+    pub app_root: PathBuf,
 }
 
 /// How the namespace is reached.
@@ -105,8 +107,8 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] for the first setting that is missing or wrong.
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        let root = get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into());
-        let config = SyncConfig::load(&PathBuf::from(root).join("sync.json"))?;
+        let app_root = PathBuf::from(get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into()));
+        let config = SyncConfig::load(&app_root.join("sync.json"))?;
         Ok(Self {
             bus: bus(get)?,
             outbound_queue: required(get, "OUTBOUND_QUEUE", "outbound")?,
@@ -116,6 +118,7 @@ impl Settings {
             config: Arc::new(config),
             dataverse_timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
             deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
+            app_root,
         })
     }
 

@@ -1,7 +1,7 @@
 //! What `dvsync local` shows: rows as they travel, a live count, endpoints, things to try, the ledger.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::ledger::Ledger;
+use crate::out;
 
 /// So many journeys are shown one by one; then only the count goes on.
 const JOURNEYS: usize = 24;
@@ -60,7 +61,7 @@ impl Show {
         } else {
             ""
         };
-        println!("{clear}{text}");
+        out::line(format_args!("{clear}{text}"));
     }
 
     fn paint(&self, code: u8, text: &str) -> String {
@@ -90,7 +91,7 @@ impl Show {
                 "keyVault": stack.vault.url(), "apps": stack.folder(),
                 "outboundPid": stack.outbound.handler_pid(), "inboundPid": stack.inbound.handler_pid(),
             });
-            println!("{endpoints}");
+            out::line(endpoints);
             return;
         }
         let mut state = self.state();
@@ -181,9 +182,7 @@ impl Show {
             counts[0].dead_letter + counts[1].dead_letter,
         );
         if self.terminal {
-            print!("\r\x1b[2K{line}");
-            // A terminal that went away is no reason to stop.
-            let _ = std::io::stdout().flush();
+            out::part(format_args!("\r\x1b[2K{line}"));
             state.line_open = true;
         } else if acknowledged > 0 {
             self.line(state, &line);
@@ -225,7 +224,7 @@ impl Show {
             return;
         };
         if self.silent {
-            println!("{json}");
+            out::line(json);
             return;
         }
         let mut state = self.state();
