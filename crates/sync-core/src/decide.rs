@@ -60,7 +60,8 @@ pub const TOO_OLD: &str = "MaxAgeExceeded";
 /// - Only [`Class::Transient`] failures count and can use up the retries or the age: a long outage
 ///   that is recognised as such ([`Class::Throttled`], [`Class::TargetDown`], [`Class::Config`]) must
 ///   not empty the queue into the dead-letter queue.
-/// - No delay is shorter than what the other side asked for.
+/// - No delay is shorter than what the other side asked for, or than a call without an answer may still
+///   take effect: the retry repairs what that call overwrites, so it has to come after it.
 /// - A [`Class::Permanent`] failure costs exactly one attempt.
 pub fn decide(
     attempt: &Attempt,
@@ -105,7 +106,9 @@ pub fn decide(
             }
         }
         Class::Transient => Disposition::Reschedule {
-            delay: policy.backoff(attempt.retry_count, rng),
+            delay: policy
+                .backoff(attempt.retry_count, rng)
+                .max(failure.lingers.unwrap_or_default()),
             counts: true,
         },
     }
@@ -150,6 +153,26 @@ mod tests {
                 description: "deliver: What happened. [Code]".into()
             }
         );
+    }
+
+    #[test]
+    fn no_retry_comes_before_a_call_without_an_answer_has_taken_its_effect() {
+        let policy = RetryPolicy::try_from(&RetrySettings::default()).unwrap();
+        let wait = Duration::from_secs(45);
+        let failure = Failure::transient(Stage::Deliver, "C", "m").lingering(wait);
+        let first_enqueued_at = T0;
+        for retry_count in [0, 11] {
+            let attempt = Attempt {
+                retry_count,
+                first_enqueued_at,
+            };
+            let mut rng = SmallRng::seed_from_u64(1);
+            let got = decide(&attempt, Err(&failure), &policy, T0, &mut rng);
+            assert!(
+                matches!(got, Disposition::Reschedule { delay, counts: true } if delay >= wait),
+                "{got:?}"
+            );
+        }
     }
 
     #[test]

@@ -79,6 +79,9 @@ pub struct Failure {
     pub message: String,
     /// The HTTP status behind it, where there was one.
     pub status: Option<u16>,
+    /// Set when a call was sent and no answer came: it may still take effect for this long. Whoever
+    /// repairs what it may overwrite has to come after it.
+    pub lingers: Option<Duration>,
 }
 
 impl Failure {
@@ -115,7 +118,15 @@ impl Failure {
             code,
             message: message.into(),
             status: None,
+            lingers: None,
         }
+    }
+
+    /// The same failure of a call that was sent and may still take effect within `time`.
+    #[must_use]
+    pub fn lingering(mut self, time: Duration) -> Self {
+        self.lingers = Some(time);
+        self
     }
 
     /// The same failure with the HTTP status that caused it.

@@ -31,6 +31,9 @@ where
             Err(failure) => failure,
         };
         let pause = match failure.class {
+            // What may still take effect is not repeated at once: the repetition, and whatever is
+            // delivered after it, would be overwritten by the first call when that arrives.
+            _ if failure.lingers.is_some() => return Err(failure),
             Class::Transient => Duration::from_millis((50 << tries) + jitter()),
             Class::Throttled { retry_after } if retry_after <= patience.longest_wait => {
                 retry_after + Duration::from_millis(jitter())
@@ -68,6 +71,28 @@ mod tests {
         );
         assert!(result.await.is_err());
         (calls, started.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_still_take_effect_is_not_repeated_at_once() {
+        let mut calls = 0;
+        let patience = Patience {
+            retries: 2,
+            longest_wait: Duration::ZERO,
+        };
+        let silence =
+            Failure::transient(Stage::Deliver, "C", "m").lingering(Duration::from_secs(9));
+        let result = try_patiently(
+            patience,
+            || 7,
+            || {
+                calls += 1;
+                let silence = silence.clone();
+                async { Err::<(), _>(silence) }
+            },
+        );
+        assert!(result.await.is_err());
+        assert_eq!(calls, 1);
     }
 
     #[tokio::test(start_paused = true)]

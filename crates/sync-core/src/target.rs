@@ -78,11 +78,13 @@ impl HttpTarget {
             } else {
                 format!("broke the connection off while taking {row}")
             };
-            Failure::transient(
-                Stage::Deliver,
-                "TargetUnreachable",
-                format!("The target {what}."),
-            )
+            let text = format!("The target {what}.");
+            let failure = Failure::transient(Stage::Deliver, "TargetUnreachable", text);
+            if e.is_connect() {
+                failure
+            } else {
+                failure.lingering(self.config.timeout)
+            }
         };
         let response = request.send().await.map_err(lost)?;
         let status = response.status();
@@ -108,17 +110,20 @@ impl Target for HttpTarget {
             answer = self.call(table, delivery, &key).await?;
         }
         let (status, retry_after, body) = answer;
-        read(table, delivery, status, retry_after, body.as_ref())
+        let timeout = self.config.timeout;
+        read(table, delivery, status, retry_after, body.as_ref(), timeout)
     }
 }
 
-/// What an answer of the target means. Pure.
+/// What an answer of the target means. Pure. `timeout` is how long a call may take that a gateway gave
+/// up waiting for.
 fn read(
     table: &TableConfig,
     delivery: &Delivery,
     status: StatusCode,
     retry_after: Option<Duration>,
     body: Option<&Value>,
+    timeout: Duration,
 ) -> Result<Receipt, Failure> {
     let row = &delivery.row;
     let deleting = matches!(delivery.change, Change::Delete(_));
@@ -185,7 +190,12 @@ fn read(
             Failure::permanent(Stage::Deliver, "RejectedByTarget", text)
         }
     };
-    Err(failure.with_status(status.as_u16()))
+    let failure = failure.with_status(status.as_u16());
+    // A gateway gave up, the system behind it perhaps not: as good as no answer.
+    Err(match status.as_u16() {
+        408 | 502 | 504 => failure.lingering(timeout),
+        _ => failure,
+    })
 }
 
 /// The machine-readable part of a refusal: its `code` and `field`. Its prose may quote the row.
@@ -233,6 +243,8 @@ mod tests {
     use crate::failure::Class;
     use crate::snapshot::{RowKey, RowVersion};
 
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
     fn answer(status: u16, body: Value, change: Change) -> Result<Receipt, Failure> {
         let config = SyncConfig::parse(include_str!("../../../sync.json"), "sync.json").unwrap();
         let delivery = Delivery {
@@ -251,6 +263,7 @@ mod tests {
             status,
             None,
             Some(&body),
+            TIMEOUT,
         )
     }
 
@@ -298,6 +311,15 @@ mod tests {
             answer(409, Value::Null, upsert()).unwrap_err().class,
             Class::Transient
         );
+    }
+
+    #[test]
+    fn what_a_gateway_gave_up_on_may_still_take_effect_and_what_the_target_answered_may_not() {
+        let lingers = |status| answer(status, Value::Null, upsert()).unwrap_err().lingers;
+        assert_eq!(lingers(504), Some(TIMEOUT));
+        assert_eq!(lingers(502), Some(TIMEOUT));
+        assert_eq!(lingers(500), None);
+        assert_eq!(lingers(409), None);
     }
 
     #[test]

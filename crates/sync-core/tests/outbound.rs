@@ -97,17 +97,44 @@ async fn join_while_looking(world: &World, joining: Message) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_that_joins_after_the_delivery_still_gets_one_of_its_own() {
-    // Its earlier attempt, on an instance that died, has just overwritten this flight's delivery.
+async fn a_retry_that_joins_after_the_delivery_still_gets_one_of_its_own() {
+    // What its earlier attempt sent without getting an answer has just overwritten this delivery.
     let world = World::new("new", 5);
-    let died = Some("old".into());
-    world.lock().overwritten_after_delivery.push_back(died);
+    let late = Some("old".into());
+    world.lock().overwritten_after_delivery.push_back(late);
+    let mut copy = message("n2~1", 4);
+    copy.properties.insert(RETRY_COUNT.into(), 1.into());
+    join_while_looking(&world, copy).await;
+    assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_waits_until_what_its_dead_attempt_sent_has_taken_effect() {
+    let world = World::new("new", 5);
+    let outbound = world.outbound();
     let redelivered = Message {
         delivery_count: 2,
-        ..message("n2", 4)
+        ..message("n1", 5)
     };
-    join_while_looking(&world, redelivered).await;
+    let handling = tokio::spawn(async move { outbound.handle(redelivered).await });
+    // sync.json: target.timeoutSeconds is 20.
+    tokio::time::sleep(std::time::Duration::from_secs(19)).await;
+    world.lock().target.push(Some("old".into()));
+    handling.await.unwrap().unwrap();
     assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_without_an_answer_is_not_repeated_before_it_can_have_taken_effect() {
+    let world = World::new("Jo", 5);
+    let wait = std::time::Duration::from_secs(20);
+    world.lock().refusals.push_back(busy().lingering(wait));
+    let got = world.outbound().handle(message("n1", 5)).await.unwrap();
+    assert!(
+        matches!(got, Disposition::Reschedule { delay, counts: true } if delay >= wait),
+        "{got:?}"
+    );
+    assert!(world.lock().target.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use service_bus::{OutgoingMessage, Properties};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::{Instrument, error, info, warn};
 
 use crate::acknowledgement::{Acknowledgement, Outcome, Rejection};
@@ -150,6 +151,11 @@ impl Outbound {
         notification: &Notification,
         message: &Message,
     ) -> Result<Served, Failure> {
+        if message.delivery_count > 1 {
+            // Whoever had the message before may have died with a call under way. What this attempt
+            // delivers must come after it, or it would be overwritten and nobody would be left to see.
+            sleep(self.parts.config.target.timeout).await;
+        }
         let announces = message.is_first_attempt() && notification.operation != Operation::Resync;
         let notice = Notice {
             notification: notification.clone(),
@@ -170,7 +176,8 @@ impl Outbound {
         };
         answer.await.unwrap_or_else(|_| {
             let text = "The flight of this row ended without an answer.";
-            Err(Failure::transient(Stage::Deliver, "FlightLost", text))
+            let failure = Failure::transient(Stage::Deliver, "FlightLost", text);
+            Err(failure.lingering(self.parts.config.target.timeout))
         })
     }
 

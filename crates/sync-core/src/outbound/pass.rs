@@ -23,6 +23,8 @@ type Flight = flight::Flight<RowKey, Notice, Answer>;
 /// are rescheduled, which costs nothing, since the target holds a recent state by then.
 const MOST_PASSES: u32 = 8;
 
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+
 /// Flies a row and answers everybody who joined.
 pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut flight: Flight) {
     let until = Instant::now() + parts.deadline;
@@ -35,7 +37,14 @@ pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut fligh
     };
     for _ in 0..MOST_PASSES {
         let (covered, notices) = flight.cover();
-        let landed = match bounded(until, course.pass(&notices)).await {
+        let lingering = course.parts.config.target.timeout;
+        let passed = bounded(until, course.pass(&notices)).await;
+        // The deadline may have cut a delivery off.
+        let passed = passed.map_err(|f| match f.code {
+            DEADLINE_EXCEEDED => f.lingering(lingering),
+            _ => f,
+        });
+        let landed = match passed {
             Err(failure) => return flight.abort().answer(|_| Err(failure.clone())),
             Ok(Step::Superseded) => flight.finish(covered),
             Ok(Step::Delivered) => match course.look(flight, until).await {
@@ -60,7 +69,7 @@ async fn bounded<T>(
 ) -> Result<T, Failure> {
     timeout_at(until, work).await.unwrap_or_else(|_| {
         let text = "Dataverse and the target together took longer than one flight may.";
-        Err(Failure::transient(Stage::Deliver, "DeadlineExceeded", text))
+        Err(Failure::transient(Stage::Deliver, DEADLINE_EXCEEDED, text))
     })
 }
 
