@@ -17,6 +17,7 @@ use super::journal::{AckWrite, Change, DataverseCounters, Journal};
 use super::posting;
 use super::protection::{Limits, Protection};
 use super::schema::{Schema, Table};
+use super::script::{Script, Scripts};
 use super::service::Save;
 use super::state::{Inner, State};
 use super::steps::Steps;
@@ -102,6 +103,7 @@ impl Dataverse {
                 journal: Journal::default(),
                 dice: Dice::new(config.faults.seed),
                 faults: config.faults,
+                scripts: Scripts::default(),
             }),
             protection: Mutex::new(Protection::new(config.servers)),
         });
@@ -268,6 +270,21 @@ impl Dataverse {
     /// Replaces the faults.
     pub fn set_faults(&self, faults: DataverseFaults) {
         self.state.inner().set_faults(faults);
+    }
+
+    /// Adds a script; scripts are tried in the order in which they were added.
+    ///
+    /// # Errors
+    /// A sentence saying what of it cannot be played.
+    pub fn script(&self, script: Script) -> Result<(), String> {
+        script.check()?;
+        self.state.inner().scripts.add(script);
+        Ok(())
+    }
+
+    /// Scripts not used up yet.
+    pub fn scripts(&self) -> Vec<Script> {
+        self.state.inner().scripts.pending().to_vec()
     }
 
     /// Other service protection limits from now on, beginning with nothing spent.

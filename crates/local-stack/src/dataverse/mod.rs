@@ -19,6 +19,7 @@ mod posting;
 mod protection;
 mod sample;
 mod schema;
+mod script;
 mod service;
 mod state;
 mod steps;
@@ -33,6 +34,7 @@ pub use handle::{Dataverse, SaveError, Saved};
 pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts, RequestKind};
 pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
 pub use protection::{Costs, Limit, Limits, ProtectionCounts, ServerCounts, Spread, WebServers};
+pub use script::{BodyShape, KNOWN_ANSWERS, KnownAnswer, Script, ScriptedAnswer, ScriptedFault};
 pub use steps::Step;
 pub use web::USER_HEADER;
 

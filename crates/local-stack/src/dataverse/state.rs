@@ -13,6 +13,7 @@ use super::journal::{Journal, RequestCounts, RequestKind};
 use super::posting::Posting;
 use super::protection::{Costs, Protection};
 use super::schema::Schema;
+use super::script::{Script, Scripts};
 use super::steps::Steps;
 use super::store::Store;
 use super::transaction::Effects;
@@ -50,6 +51,7 @@ pub(super) struct Inner {
     pub(super) journal: Journal,
     pub(super) faults: DataverseFaults,
     pub(super) dice: Dice,
+    pub(super) scripts: Scripts,
 }
 
 impl State {
@@ -97,6 +99,20 @@ impl Inner {
         }
     }
 
+    /// The script for this request, if there is one.
+    pub(super) fn scripted(
+        &mut self,
+        side: Side,
+        method: &str,
+        url: &str,
+        in_batch: bool,
+    ) -> Option<Script> {
+        match side {
+            Side::User => None,
+            Side::Integration => self.scripts.take(method, url, in_batch),
+        }
+    }
+
     pub(super) fn draw_part(&mut self) -> Option<Throttle> {
         self.faults.draw_part(&mut self.dice)
     }
@@ -112,10 +128,10 @@ impl Inner {
         }
     }
 
-    pub(super) fn count(&mut self, side: Side, kind: RequestKind, fault: Fault) {
+    pub(super) fn count(&mut self, side: Side, kind: RequestKind, faulted: bool) {
         let counts = self.counts(side);
         *counts.by_kind.entry(kind).or_default() += 1;
-        counts.faulted += u64::from(fault != Fault::None);
+        counts.faulted += u64::from(faulted);
     }
 
     pub(super) fn count_batch_operations(&mut self, side: Side, operations: usize) {

@@ -7,11 +7,13 @@ use serde_json::{Value, json};
 
 use super::dispatch::{run, run_in};
 use super::message::{ApiRequest, ApiResponse};
+use super::mishap::{scripted, throttled};
 use super::multipart::{Part, Writer, boundary, parts, request};
-use super::{Context, LONGEST_URL, Side, odata_version, throttled};
+use super::{Context, LONGEST_URL, Side, odata_version};
 use crate::dataverse::State;
 use crate::dataverse::error::ApiError;
 use crate::dataverse::odata::paging::preferences;
+use crate::dataverse::script::{Script, ScriptedAnswer};
 use crate::dataverse::transaction::Transaction;
 
 const MOST_OPERATIONS: usize = 1000;
@@ -92,7 +94,24 @@ fn single(state: &State, context: &Context, request: &ApiRequest) -> ApiResponse
     if let Some(throttle) = throttle(state, context) {
         return throttle;
     }
-    run(state, context, request)
+    let script = state.inner().scripted(
+        context.side,
+        request.method.as_str(),
+        &request.relative_url(),
+        true,
+    );
+    let Some((script, answer)) = script.and_then(with_answer) else {
+        return run(state, context, request);
+    };
+    if script.after_commit {
+        run(state, context, request);
+    }
+    odata_version(scripted(&answer, state.tenant))
+}
+
+fn with_answer(script: Script) -> Option<(Script, ScriptedAnswer)> {
+    let answer = script.answer()?;
+    Some((script, answer))
 }
 
 /// A throttle may hit single operations of a batch, too.
@@ -120,6 +139,18 @@ fn change_set(
     }
     let mut inner = state.inner();
     let inner = &mut *inner;
+    for (content_id, request) in writes {
+        let script = inner.scripted(
+            context.side,
+            request.method.as_str(),
+            &request.relative_url(),
+            true,
+        );
+        if let Some((_, answer)) = script.and_then(with_answer) {
+            let answer = odata_version(scripted(&answer, state.tenant));
+            return vec![(content_id.clone(), answer)];
+        }
+    }
     let mut transaction = Transaction::begin(&mut inner.store);
     let mut answers = Vec::new();
     // URLs of the rows written so far, by content id.

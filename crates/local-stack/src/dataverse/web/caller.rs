@@ -2,12 +2,12 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{StatusCode, header};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::message::{ApiRequest, ApiResponse};
+use super::mishap::challenge;
 use super::{Side, USER_HEADER};
 use crate::dataverse::State;
 
@@ -44,17 +44,7 @@ pub(super) fn caller(
     };
     match key.verify_bearer(&request.headers, url, now) {
         Ok(claims) => Ok(caller(Side::Integration, &claims.oid, claims.appid)),
-        Err(_) => {
-            let challenge = format!(
-                "Bearer authorization_uri=https://login.microsoftonline.com/{}/oauth2/authorize, \
-                 resource_id={url}/",
-                state.tenant
-            );
-            let response = ApiResponse::empty(StatusCode::UNAUTHORIZED);
-            Err(Box::new(
-                response.with(header::WWW_AUTHENTICATE, &challenge),
-            ))
-        }
+        Err(_) => Err(Box::new(challenge(state.tenant, url))),
     }
 }
 

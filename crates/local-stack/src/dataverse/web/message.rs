@@ -23,6 +23,14 @@ impl ApiRequest {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Path and query below the service root, percent-encoded.
+    pub(super) fn relative_url(&self) -> String {
+        match self.query.is_empty() {
+            true => self.path.clone(),
+            false => format!("{}?{}", self.path, self.query),
+        }
+    }
+
     pub(super) fn url_length(&self) -> usize {
         self.path.len() + self.query.len()
     }

@@ -2,11 +2,13 @@
 
 mod batch;
 mod caller;
+mod control;
 mod dispatch;
 mod headers;
 mod list;
 mod message;
 mod metadata;
+mod mishap;
 mod multipart;
 mod multiple;
 mod property;
@@ -18,25 +20,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State as Shared};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
-use serde_json::json;
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::caller::caller;
 use self::message::{ApiRequest, ApiResponse};
 use self::served::Served;
-use super::faults::{DataverseFaults, Fault, Throttle};
+use super::faults::Fault;
 use super::journal::RequestKind;
 use super::odata::path::below_root;
 use super::{State, trace};
-use crate::admin;
 use crate::serve::Connection;
 
 pub(super) use read::document;
@@ -105,29 +105,21 @@ impl Context {
 
 pub(super) fn router(state: Arc<State>, scheme: Scheme) -> Router {
     Router::new()
-        .route("/_admin/faults", get(faults).post(change_faults))
+        .route(
+            "/_admin/faults",
+            get(control::faults).post(control::change_faults),
+        )
+        .route(
+            "/_admin/script",
+            get(control::scripts)
+                .post(control::add_script)
+                .delete(control::clear_scripts),
+        )
+        .route("/_admin/counters", get(control::counters))
         .fallback(call)
         // A batch of a thousand operations is larger than axum's 2 MB.
         .layer(axum::extract::DefaultBodyLimit::max(64 * 1024 * 1024))
         .with_state(Port { state, scheme })
-}
-
-async fn faults(Shared(port): Shared<Port>) -> Json<DataverseFaults> {
-    Json(port.state.inner().faults.clone())
-}
-
-async fn change_faults(Shared(port): Shared<Port>, body: Bytes) -> Response {
-    let mut inner = port.state.inner();
-    match admin::merge(&inner.faults, &body) {
-        Ok(faults) => {
-            inner.set_faults(faults);
-            Json(inner.faults.clone()).into_response()
-        }
-        Err(message) => {
-            let body = json!({"code": "bad-faults", "message": message});
-            (StatusCode::BAD_REQUEST, Json(body)).into_response()
-        }
-    }
 }
 
 async fn call(
@@ -169,7 +161,7 @@ async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
     let caller = match caller(state, &request, &url, now) {
         Ok(caller) => caller,
         Err(refused) => {
-            state.inner().count(Side::Integration, kind, Fault::None);
+            state.inner().count(Side::Integration, kind, false);
             let server = Served::unlimited(state, &request);
             return Some(respond(&server, *refused));
         }
@@ -178,30 +170,45 @@ async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
     let served = match Served::begin(state, &request, &caller) {
         Ok(served) => served,
         Err(refused) => {
-            state.inner().count(side, kind, Fault::None);
+            state.inner().count(side, kind, false);
             return Some(*refused);
         }
     };
-    let (fault, latency, retry_after) = {
+    let (fault, script, latency, retry_after) = {
         let mut inner = state.inner();
-        let fault = inner.draw(side);
-        inner.count(side, kind, fault);
+        let script = inner.scripted(
+            side,
+            request.method.as_str(),
+            &request.relative_url(),
+            false,
+        );
+        let fault = match script {
+            Some(_) => Fault::None,
+            None => inner.draw(side),
+        };
+        inner.count(side, kind, fault != Fault::None || script.is_some());
         let latency = match side {
             Side::User => 0,
             Side::Integration => inner.faults.latency_ms,
         };
-        (fault, latency, inner.faults.retry_after_s)
+        (fault, script, latency, inner.faults.retry_after_s)
     };
+    let latency = latency + script.as_ref().map_or(0, mishap::latency);
     if latency > 0 {
         tokio::time::sleep(Duration::from_millis(latency)).await;
     }
-    match fault {
-        Fault::ResetBefore => return None,
-        Fault::Unavailable => return Some(respond(&served, unavailable())),
-        Fault::Throttled(throttle) => {
-            return Some(respond(&served, throttled(throttle, retry_after)));
-        }
-        Fault::None | Fault::ResetAfter => {}
+    let scripted = script
+        .as_ref()
+        .and_then(|script| mishap::of(script, state.tenant));
+    let (before, after) = match script {
+        Some(script) if script.after_commit => (None, scripted),
+        _ => (
+            scripted.or_else(|| mishap::before(fault, retry_after)),
+            mishap::after(fault),
+        ),
+    };
+    if let Some(mishap) = before {
+        return mishap.map(|answer| respond(&served, answer));
     }
     let context = Context {
         side,
@@ -220,7 +227,8 @@ async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
         dispatch::run(state, &context, &request)
     };
     served.spend(context.spent()).await;
-    (fault != Fault::ResetAfter).then(|| respond(&served, answer))
+    let answer = after.unwrap_or(Some(answer));
+    answer.map(|answer| respond(&served, answer))
 }
 
 /// The scheme and the host the caller addressed: an environment has several names (here
@@ -240,21 +248,6 @@ fn correlation(request: &ApiRequest) -> Uuid {
     let sent = request.header("x-ms-correlation-id");
     let sent = sent.and_then(|id| Uuid::parse_str(id).ok());
     sent.unwrap_or_else(Uuid::new_v4)
-}
-
-fn throttled(throttle: Throttle, retry_after: u64) -> ApiResponse {
-    let body = json!({"error": {"code": throttle.code, "message": throttle.message}});
-    ApiResponse::json(StatusCode::TOO_MANY_REQUESTS, &body)
-        .with(header::RETRY_AFTER, &retry_after.to_string())
-}
-
-/// What the gateway in front of Dataverse answers, which is not JSON.
-fn unavailable() -> ApiResponse {
-    let html = "<!DOCTYPE html><html><head><title>Service Unavailable</title></head>\
-                <body><h2>Service Unavailable</h2><hr><p>HTTP Error 503. The service is \
-                unavailable.</p></body></html>";
-    ApiResponse::empty(StatusCode::SERVICE_UNAVAILABLE)
-        .with_body("text/html; charset=us-ascii", html)
 }
 
 fn respond(served: &Served, answer: ApiResponse) -> Response {

@@ -9,6 +9,7 @@ mod multiple;
 mod posting;
 mod protection;
 mod reads;
+mod scripts;
 mod tls;
 mod wire;
 mod writes;
