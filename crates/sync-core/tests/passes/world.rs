@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) inbound_down: bool,
     /// Order of what happened, for the order of effects.
     pub(crate) log: Vec<&'static str>,
+    /// The process dies right after this effect: whatever called never hears of it.
+    pub(crate) dies_after: Option<&'static str>,
 }
 
 #[derive(Clone)]
@@ -60,6 +62,30 @@ impl World {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// Records an effect, and never returns if it was the last one of this process.
+    async fn effect(&self, name: &'static str) {
+        let dies = {
+            let mut s = self.lock();
+            s.log.push(name);
+            s.dies_after == Some(name)
+        };
+        if dies {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Handles a message in a process that dies on the way, and brings the world back up.
+    pub(crate) async fn dies(&self, after: &'static str, message: Message) {
+        self.lock().dies_after = Some(after);
+        let outbound = self.outbound();
+        let handling = outbound.handle(message);
+        let handled = tokio::time::timeout(Duration::from_secs(50), handling).await;
+        assert!(handled.is_err(), "it lived");
+        // Dropping the instance ends its flights, as SIGKILL would.
+        drop(outbound);
+        self.lock().dies_after = None;
     }
 
     pub(crate) fn outbound(&self) -> Outbound {
@@ -146,23 +172,25 @@ impl Source for World {
 impl Target for World {
     async fn deliver(&self, _: &TableConfig, delivery: &Delivery) -> Result<Receipt, Failure> {
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut s = self.lock();
-        if let Some(refusal) = s.refusals.pop_front() {
-            return Err(refusal);
+        {
+            let mut s = self.lock();
+            if let Some(refusal) = s.refusals.pop_front() {
+                return Err(refusal);
+            }
+            s.target.push(match &delivery.change {
+                Change::Upsert(payload) => payload.body["firstName"].as_str().map(str::to_owned),
+                Change::Delete(_) => None,
+            });
+            s.versions.push(delivery.version.map(|v| v.0));
+            if let Some(other) = s.overwritten_after_delivery.pop_front() {
+                s.target.push(other);
+            }
+            if let Some(next) = s.saved_during_delivery.pop_front() {
+                let version = s.row.as_ref().map_or(1000, |(_, v)| *v) + 1;
+                s.row = next.map(|name| (name, version));
+            }
         }
-        s.target.push(match &delivery.change {
-            Change::Upsert(payload) => payload.body["firstName"].as_str().map(str::to_owned),
-            Change::Delete(_) => None,
-        });
-        s.versions.push(delivery.version.map(|v| v.0));
-        s.log.push("deliver");
-        if let Some(other) = s.overwritten_after_delivery.pop_front() {
-            s.target.push(other);
-        }
-        if let Some(next) = s.saved_during_delivery.pop_front() {
-            let version = s.row.as_ref().map_or(1000, |(_, v)| *v) + 1;
-            s.row = next.map(|name| (name, version));
-        }
+        self.effect("deliver").await;
         Ok(Receipt {
             target_row_id: Some("P-1".into()),
         })
@@ -180,9 +208,8 @@ fn down() -> service_bus::Error {
 #[async_trait]
 impl Queue for OutboundQueue {
     async fn send(&self, message: OutgoingMessage) -> Result<(), service_bus::Error> {
-        let mut s = self.0.lock();
-        s.log.push("copy");
-        s.outbound_sent.push(message);
+        self.0.lock().outbound_sent.push(message);
+        self.0.effect("copy").await;
         Ok(())
     }
 
@@ -193,10 +220,9 @@ impl Queue for OutboundQueue {
         description: &str,
         properties: Properties,
     ) -> Result<(), service_bus::Error> {
-        let mut s = self.0.lock();
-        s.log.push("dead-letter");
-        s.dead
-            .push((reason.to_owned(), description.to_owned(), properties));
+        let dead = (reason.to_owned(), description.to_owned(), properties);
+        self.0.lock().dead.push(dead);
+        self.0.effect("dead-letter").await;
         Ok(())
     }
 }
@@ -204,13 +230,12 @@ impl Queue for OutboundQueue {
 #[async_trait]
 impl Queue for InboundQueue {
     async fn send(&self, message: OutgoingMessage) -> Result<(), service_bus::Error> {
-        let mut s = self.0.lock();
-        if s.inbound_down {
+        if self.0.lock().inbound_down {
             return Err(down());
         }
-        s.log.push("acknowledge");
-        s.acknowledgements
-            .push(Acknowledgement::decode(&message.body).unwrap());
+        let acknowledgement = Acknowledgement::decode(&message.body).unwrap();
+        self.0.lock().acknowledgements.push(acknowledgement);
+        self.0.effect("acknowledge").await;
         Ok(())
     }
 

@@ -1,14 +1,10 @@
-//! The outbound passes, as behaviour, over an in-memory world.
+//! The outbound passes.
 
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
+use crate::world::{World, busy, message, raw, refused};
 use sync_core::acknowledgement::Outcome;
 use sync_core::decide::Disposition;
 use sync_core::message::{Message, RETRY_COUNT};
 use sync_core::snapshot::RowVersion;
-use world::{World, busy, message, raw, refused};
 
 #[tokio::test(start_paused = true)]
 async fn a_notification_becomes_a_delivery_and_one_acknowledgement_with_both_keys() {
@@ -18,7 +14,7 @@ async fn a_notification_becomes_a_delivery_and_one_acknowledgement_with_both_key
     let s = world.lock();
     assert_eq!(s.log, ["deliver", "acknowledge"]);
     let ack = &s.acknowledgements[0];
-    assert_eq!(ack.source_row_id, world::ROW);
+    assert_eq!(ack.source_row_id, crate::world::ROW);
     assert_eq!(ack.target_row_id.as_deref(), Some("P-1"));
     assert_eq!(ack.source_version, Some(RowVersion(5)));
     assert_eq!(

@@ -1,0 +1,8 @@
+//! The passes and the outbox sweep, as behaviour, over in-memory worlds.
+#![allow(clippy::unwrap_used)]
+
+mod crash_points;
+mod inbound;
+mod outbound;
+mod rows;
+mod world;
