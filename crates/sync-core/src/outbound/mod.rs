@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use service_bus::{OutgoingMessage, Properties};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tracing::{Instrument, error, info, warn};
 
 use crate::acknowledgement::{Acknowledgement, Outcome, Rejection};
@@ -139,9 +138,25 @@ impl Outbound {
                 .conclude(&message, Some((&notification, None)), Err(failure))
                 .await;
         };
-        let served = self.fly(&table, &notification, &message).await;
+        let served = match self.died_before(&message) {
+            Some(failure) => Err(failure),
+            None => self.fly(&table, &notification, &message).await,
+        };
         self.conclude(&message, Some((&notification, Some(&table))), served)
             .await
+    }
+
+    /// A redelivery means that whoever had the message before died, perhaps with a call under way that
+    /// takes effect later. What is delivered for this message must come after that call, or it would be
+    /// overwritten and nobody would be left to see. So the death counts as a failed attempt, and a
+    /// scheduled copy comes back once the call must be over: waiting here would hold a slot, and a
+    /// message that kills the process would come back for ever.
+    fn died_before(&self, message: &Message) -> Option<Failure> {
+        (message.delivery_count > 1).then(|| {
+            let text = "An earlier attempt at this message ended without an answer.";
+            Failure::transient(Stage::Deliver, "AttemptDied", text)
+                .lingering(self.parts.config.target.timeout)
+        })
     }
 
     /// Joins the row's flight, or starts it, and waits until it has landed.
@@ -151,11 +166,6 @@ impl Outbound {
         notification: &Notification,
         message: &Message,
     ) -> Result<Served, Failure> {
-        if message.delivery_count > 1 {
-            // Whoever had the message before may have died with a call under way. What this attempt
-            // delivers must come after it, or it would be overwritten and nobody would be left to see.
-            sleep(self.parts.config.target.timeout).await;
-        }
         let announces = message.is_first_attempt() && notification.operation != Operation::Resync;
         let notice = Notice {
             notification: notification.clone(),

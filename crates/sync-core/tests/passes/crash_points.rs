@@ -6,22 +6,17 @@ use crate::world::{World, busy, message};
 use sync_core::decide::Disposition;
 use sync_core::message::{Message, RETRY_COUNT};
 
-fn redelivered(id: &str) -> Message {
-    Message {
-        delivery_count: 2,
-        ..message(id, 5)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn dying_between_the_delivery_and_its_acknowledgement_delivers_again_and_acknowledges() {
     let world = World::new("Jo", 5);
     world.dies("deliver", message("n1", 5)).await;
     assert!(world.lock().acknowledgements.is_empty());
-    let got = world.outbound().handle(redelivered("n1")).await.unwrap();
-    assert_eq!(got, Disposition::Complete);
+    assert_eq!(
+        world.comes_back(message("n1", 5)).await,
+        Disposition::Complete
+    );
     let s = world.lock();
-    assert_eq!(s.log, ["deliver", "deliver", "acknowledge"]);
+    assert_eq!(s.log, ["deliver", "copy", "deliver", "acknowledge"]);
     assert_eq!(
         s.versions,
         [Some(5), Some(5)],
@@ -40,7 +35,7 @@ async fn dying_between_a_stale_delivery_and_its_look_still_repairs_it() {
     world.dies("deliver", message("n1", 5)).await;
     world.lock().acknowledged = Some(6);
     // Version 5 is acknowledged by 6, and yet this redelivery must not be taken for superseded.
-    world.outbound().handle(redelivered("n1")).await.unwrap();
+    world.comes_back(message("n1", 5)).await;
     assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("new"));
 }
 
@@ -48,9 +43,12 @@ async fn dying_between_a_stale_delivery_and_its_look_still_repairs_it() {
 async fn dying_between_the_acknowledgement_and_the_answer_acknowledges_twice() {
     let world = World::new("Jo", 5);
     world.dies("acknowledge", message("n1", 5)).await;
-    world.outbound().handle(redelivered("n1")).await.unwrap();
+    world.comes_back(message("n1", 5)).await;
     let s = world.lock();
-    assert_eq!(s.log, ["deliver", "acknowledge", "deliver", "acknowledge"]);
+    assert_eq!(
+        s.log,
+        ["deliver", "acknowledge", "copy", "deliver", "acknowledge"]
+    );
     assert_eq!(
         s.acknowledgements[0].source_version,
         s.acknowledgements[1].source_version
@@ -64,10 +62,9 @@ async fn dying_between_the_scheduled_copy_and_the_answer_leaves_a_duplicate_neve
     world.dies("copy", message("n1", 5)).await;
     let copies: Vec<_> = world.lock().outbound_sent.clone();
     assert_eq!(copies[0].properties[RETRY_COUNT], 1.into());
-    // The original comes back and fails once more: its copy has an id of its own, so that duplicate
+    // The original comes back: the copy made of it then has an id of its own, so that duplicate
     // detection cannot drop it in favour of the first.
-    world.lock().refusals.extend([busy(), busy(), busy()]);
-    world.outbound().handle(redelivered("n1")).await.unwrap();
+    world.comes_back(message("n1", 5)).await;
     let s = world.lock();
     assert_eq!(s.outbound_sent.len(), 2);
     assert_ne!(s.outbound_sent[0].message_id, s.outbound_sent[1].message_id);
@@ -81,10 +78,10 @@ async fn dying_between_the_negative_acknowledgement_and_the_dead_letter_repeats_
     world.dies("acknowledge", message("n1", 5)).await;
     assert!(world.lock().dead.is_empty());
     world.lock().refusals.extend([crate::world::refused()]);
-    world.outbound().handle(redelivered("n1")).await.unwrap();
+    world.comes_back(message("n1", 5)).await;
     assert_eq!(
         world.lock().log,
-        ["acknowledge", "acknowledge", "dead-letter"]
+        ["acknowledge", "copy", "acknowledge", "dead-letter"]
     );
 }
 

@@ -105,19 +105,30 @@ async fn a_retry_that_joins_after_the_delivery_still_gets_one_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_waits_until_what_its_dead_attempt_sent_has_taken_effect() {
+async fn a_redelivery_comes_back_once_what_its_dead_attempt_sent_must_have_taken_effect() {
     let world = World::new("new", 5);
-    let outbound = world.outbound();
     let redelivered = Message {
         delivery_count: 2,
         ..message("n1", 5)
     };
-    let handling = tokio::spawn(async move { outbound.handle(redelivered).await });
+    let got = world.outbound().handle(redelivered).await.unwrap();
     // sync.json: target.timeoutSeconds is 20.
-    tokio::time::sleep(std::time::Duration::from_secs(19)).await;
-    world.lock().target.push(Some("old".into()));
-    handling.await.unwrap().unwrap();
-    assert_eq!(world.lock().target.last().unwrap().as_deref(), Some("new"));
+    let wait = std::time::Duration::from_secs(20);
+    assert!(
+        matches!(got, Disposition::Reschedule { delay, counts: true } if delay >= wait),
+        "{got:?}"
+    );
+    assert!(world.lock().target.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_kills_every_process_ends_in_the_dead_letter_queue() {
+    let world = World::new("new", 5);
+    let mut killer = message("n1", 5);
+    killer.delivery_count = 2;
+    killer.properties.insert(RETRY_COUNT.into(), 12.into());
+    world.outbound().handle(killer).await.unwrap();
+    assert_eq!(world.lock().dead[0].0, "RetriesExhausted");
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,13 +215,10 @@ async fn a_change_that_was_acknowledged_before_is_superseded_only_on_a_first_att
     outbound.handle(message("n1", 5)).await.unwrap();
     assert!(world.lock().target.is_empty());
     // A redelivery may have delivered something older in its first life: it owes the repair.
-    outbound
-        .handle(Message {
-            delivery_count: 2,
-            ..message("n2", 5)
-        })
-        .await
-        .unwrap();
+    assert_eq!(
+        world.comes_back(message("n2", 5)).await,
+        Disposition::Complete
+    );
     assert_eq!(world.lock().target.len(), 1);
     // So does a retry copy, and a request to send the row whatever was acknowledged.
     let mut copy = message("n3~1", 5);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use service_bus::{OutgoingMessage, Properties};
 use sync_core::acknowledgement::Acknowledgement;
 use sync_core::config::{SyncConfig, TableConfig};
+use sync_core::decide::Disposition;
 use sync_core::failure::{Failure, Stage};
 use sync_core::message::Message;
 use sync_core::outbound::{Outbound, OutboundParts};
@@ -86,6 +87,26 @@ impl World {
         // Dropping the instance ends its flights, as SIGKILL would.
         drop(outbound);
         self.lock().dies_after = None;
+    }
+
+    /// The broker delivers a message again whose process died; what becomes of it in the end.
+    pub(crate) async fn comes_back(&self, message: Message) -> Disposition {
+        let outbound = self.outbound();
+        let redelivered = Message {
+            delivery_count: 2,
+            ..message
+        };
+        let got = outbound.handle(redelivered.clone()).await.unwrap();
+        assert!(matches!(got, Disposition::Reschedule { .. }), "{got:?}");
+        let copy = self.lock().outbound_sent.last().cloned().unwrap();
+        let copy = Message {
+            body: copy.body,
+            message_id: copy.message_id.unwrap(),
+            properties: copy.properties,
+            delivery_count: 1,
+            ..redelivered
+        };
+        outbound.handle(copy).await.unwrap()
     }
 
     pub(crate) fn outbound(&self) -> Outbound {
