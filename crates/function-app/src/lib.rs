@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use custom_handler::{Bind, HandlerApp, RESTART_EXIT_CODE};
-use sync_core::credentials::EntraTokens;
+use sync_core::credentials::{CredentialKind, EntraTokens, TokenSource};
 use sync_core::dataverse::DataverseClient;
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{Settings, environment};
@@ -46,9 +46,9 @@ pub fn start() -> anyhow::Result<App> {
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
     let dataverse = DataverseClient::new(
-        &settings.dataverse_url,
-        Arc::clone(&tokens) as _,
-        settings.dataverse_timeout,
+        &settings.dataverse.url,
+        dataverse_identities(&settings, &tokens)?,
+        settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
     Ok(App {
@@ -58,6 +58,23 @@ pub fn start() -> anyhow::Result<App> {
         tokens,
         dataverse,
     })
+}
+
+/// The identities that share the requests to Dataverse out: those that are named, or the app's own.
+fn dataverse_identities(
+    settings: &Settings,
+    own: &Arc<EntraTokens>,
+) -> anyhow::Result<Vec<Arc<dyn TokenSource>>> {
+    if settings.dataverse.client_ids.is_empty() {
+        return Ok(vec![Arc::clone(own) as _]);
+    }
+    let identity = |client_id: &String| {
+        let client_id = Some(client_id.clone());
+        let tokens = EntraTokens::new(&CredentialKind::ManagedIdentity { client_id })
+            .context("an identity of DATAVERSE_CLIENT_IDS cannot be used")?;
+        Ok(Arc::new(tokens) as _)
+    };
+    settings.dataverse.client_ids.iter().map(identity).collect()
 }
 
 /// The body of an app's `main`: set-up, then serving until SIGTERM, then the drain.

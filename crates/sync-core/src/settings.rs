@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::config::{ConfigError, SyncConfig};
 use crate::credentials::{BusTokens, CredentialKind, EntraTokens};
+use crate::dataverse::DataverseSettings;
 
 /// Where settings come from; a test needs no real environment.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -55,13 +56,11 @@ pub struct Settings {
     /// Queue of the acknowledgements.
     pub inbound_queue: String,
     /// The Dataverse environment.
-    pub dataverse_url: Url,
+    pub dataverse: DataverseSettings,
     /// Which identity signs in.
     pub identity: CredentialKind,
     /// `sync.json`.
     pub config: Arc<SyncConfig>,
-    /// One request to Dataverse may take this long.
-    pub dataverse_timeout: Duration,
     /// The work on one message may take this long.
     pub deadline: Duration,
     /// The folder of the package: `host.json`, `sync.json`, the function folders.
@@ -113,10 +112,9 @@ impl Settings {
             bus: bus(get)?,
             outbound_queue: required(get, "OUTBOUND_QUEUE", "outbound")?,
             inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
-            dataverse_url: url(get, "DATAVERSE_URL", "https://contoso.crm4.dynamics.com")?,
+            dataverse: DataverseSettings::read(get)?,
             identity: identity(get),
             config: Arc::new(config),
-            dataverse_timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
             deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
             app_root,
         })
@@ -217,7 +215,7 @@ fn identity(get: Lookup<'_>) -> CredentialKind {
     }
 }
 
-fn required(
+pub(crate) fn required(
     get: Lookup<'_>,
     name: &'static str,
     example: &'static str,
@@ -225,7 +223,11 @@ fn required(
     get(name).ok_or(SettingsError::Missing { name, example })
 }
 
-fn url(get: Lookup<'_>, name: &'static str, example: &'static str) -> Result<Url, SettingsError> {
+pub(crate) fn url(
+    get: Lookup<'_>,
+    name: &'static str,
+    example: &'static str,
+) -> Result<Url, SettingsError> {
     let text = required(get, name, example)?;
     let url = Url::parse(&text).map_err(|e| SettingsError::Invalid {
         name,

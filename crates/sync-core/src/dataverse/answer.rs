@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::identities::Limit;
 use crate::failure::{Class, Failure, Stage};
+
+/// Where a throttle names no time: the docs' window is five minutes, and most throttles pass sooner.
+const UNNAMED_THROTTLE: Duration = Duration::from_secs(10);
 
 /// An error answer, as far as it decides anything. The text stays out of logs: it may hold row data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +64,32 @@ impl ServiceError {
         self.status == 404 && matches!(self.code, Some(0x8004_0217 | 0x8006_0891))
     }
 
+    /// The service protection limit that refused the request, and how long the identity is to stay
+    /// away. Any other 429 (a solution being imported) says nothing about the identity's requests.
+    #[must_use]
+    pub fn throttle(&self) -> Option<(Limit, Duration)> {
+        let limit = match (self.code, self.status) {
+            (Some(0x8007_2322 | 0x8007_2321), _) => Limit::Window,
+            (Some(0x8007_2326), _) => Limit::Concurrency,
+            (Some(0x8007_1151), _) => return None,
+            (_, 429) => Limit::Window,
+            _ => return None,
+        };
+        Some((limit, self.retry_after.unwrap_or(UNNAMED_THROTTLE)))
+    }
+
+    /// Whether the database chose this request as the victim of a deadlock, or lost its connection.
+    #[must_use]
+    pub fn is_deadlock(&self) -> bool {
+        self.code == Some(0x8004_4150) && self.sql_transient
+    }
+
+    /// Whether the database ran out of time, so that fewer rows may work.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        self.code == Some(0x8004_4151)
+    }
+
     /// Whether a precondition failed because the row changed.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
@@ -90,10 +120,8 @@ pub fn classify(error: &ServiceError, stage: Stage, asked: &str) -> Failure {
 }
 
 fn verdict(e: &ServiceError) -> (Class, &'static str, &'static str) {
-    /// Where a throttle names no time: the docs' window is five minutes, and most throttles pass sooner.
-    const UNNAMED: Duration = Duration::from_secs(10);
     let throttled = |code| {
-        let retry_after = e.retry_after.unwrap_or(UNNAMED);
+        let retry_after = e.retry_after.unwrap_or(UNNAMED_THROTTLE);
         (
             Class::Throttled { retry_after },
             code,

@@ -1,186 +1,267 @@
-//! One HTTP client for one environment: headers, token, deadline, and answers turned into failures.
+//! The client of one environment: headers, tokens, deadlines, identities, and answers turned into
+//! failures.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-use serde_json::Value;
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 use uuid::Uuid;
 
 use super::answer::{ServiceError, classify};
+use super::identities::{Identities, IdentitySnapshot, Lesson, Permit, RequestLimit};
+use super::merge::{Merged, Merging};
+use super::request::{Body, Good, Request};
 use crate::credentials::TokenSource;
 use crate::failure::{Failure, Stage};
 
-/// A condition on the row a write is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Precondition<'a> {
-    /// The row exists. Without it a PATCH would create the row.
-    Exists,
-    /// The row is still as it was at this etag.
-    Unchanged(&'a str),
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct DataverseOptions {
+    /// One attempt of one request may take this long.
+    pub timeout: Duration,
+    /// A request waits this long for an identity that may send it; then it fails as a throttle.
+    pub longest_wait: Duration,
+    /// Whether concurrent requests for rows of one table become one; `None` sends each on its own.
+    pub merging: Option<Merging>,
+    /// What one web server takes from one identity, to begin with.
+    pub limit: RequestLimit,
+    /// Sent with every request.
+    pub headers: HeaderMap,
+}
+
+impl Default for DataverseOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            longest_wait: Duration::from_secs(10),
+            merging: Some(Merging::default()),
+            limit: RequestLimit::default(),
+            headers: HeaderMap::new(),
+        }
+    }
 }
 
 /// The Web API of one environment.
 ///
 /// It keeps no cookies: the affinity cookie would tie all requests to one web server and its limits.
+/// Connections are HTTP/1.1, one request at a time each, so that no single one carries everything to
+/// the same server.
 #[derive(Clone)]
 pub struct DataverseClient {
-    http: reqwest::Client,
+    inner: Arc<Inner>,
+    /// What gathers concurrent requests; works through a client without it.
+    pub(super) merged: Option<Merged>,
+}
+
+struct Inner {
     base: Url,
     scope: String,
+    senders: Vec<Sender>,
+    identities: Identities,
+    timeout: Duration,
+    headers: HeaderMap,
+}
+
+/// One identity and its connections.
+struct Sender {
+    http: reqwest::Client,
     tokens: Arc<dyn TokenSource>,
 }
 
-/// A good answer.
-#[derive(Debug)]
-pub(super) struct Good {
-    pub(super) body: Bytes,
-}
-
-impl Good {
-    pub(super) fn json(&self, stage: Stage, asked: &str) -> Result<Value, Failure> {
-        serde_json::from_slice(&self.body).map_err(|_| {
-            let text = format!("Dataverse answered {asked} with something that is not JSON.");
-            Failure::transient(stage, "DataverseBadAnswer", text)
-        })
-    }
-}
-
 impl DataverseClient {
-    /// A client for the environment at `url`, e.g. `https://contoso.crm4.dynamics.com`. One attempt of
-    /// one request may take `timeout`.
+    /// A client for the environment at `url`, e.g. `https://contoso.crm4.dynamics.com`, that shares its
+    /// requests out among `identities`.
     ///
     /// # Errors
     /// When the TLS set-up of this machine cannot be used.
     pub fn new(
         url: &Url,
-        tokens: Arc<dyn TokenSource>,
-        timeout: Duration,
+        identities: Vec<Arc<dyn TokenSource>>,
+        options: DataverseOptions,
     ) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .timeout(timeout)
-            .connect_timeout(Duration::from_secs(5).min(timeout))
-            .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let timeout = options.timeout;
+        let senders = identities.into_iter().map(|tokens| {
+            let http = reqwest::Client::builder()
+                .timeout(timeout)
+                .connect_timeout(Duration::from_secs(5).min(timeout))
+                .http1_only()
+                .user_agent(concat!("dataverse-sync/", env!("CARGO_PKG_VERSION")))
+                .build()?;
+            Ok(Sender { http, tokens })
+        });
+        let senders = senders.collect::<Result<Vec<_>, reqwest::Error>>()?;
         let mut base = url.clone();
         base.set_path("/api/data/v9.2/");
         let scope = format!("{}/.default", url.as_str().trim_end_matches('/'));
-        Ok(Self {
-            http,
-            base,
-            scope,
-            tokens,
-        })
+        let identities = Identities::new(senders.len(), options.limit, options.longest_wait);
+        let plain = Self {
+            inner: Arc::new(Inner {
+                base,
+                scope,
+                senders,
+                identities,
+                timeout,
+                headers: options.headers,
+            }),
+            merged: None,
+        };
+        let merged = options.merging.map(|m| Merged::new(plain.clone(), m));
+        Ok(Self { merged, ..plain })
     }
 
-    /// One request. `path` is relative to the API's root and already encoded. The inner result holds
-    /// Dataverse's own refusal, which the caller may know how to read.
+    /// How each identity fares, in the order they were given.
+    #[must_use]
+    pub fn identities(&self) -> Vec<IdentitySnapshot> {
+        self.inner.identities.snapshots()
+    }
+
+    /// One attempt of one request may take this long.
+    pub(super) fn timeout(&self) -> Duration {
+        self.inner.timeout
+    }
+
+    /// The API's root, e.g. `/api/data/v9.2/`.
+    pub(super) fn root(&self) -> &str {
+        self.inner.base.path()
+    }
+
+    /// Waits for the right to send `request`.
+    pub(super) async fn admit(&self, request: &Request<'_>) -> Result<Permit, Failure> {
+        let identities = &self.inner.identities;
+        identities.admit(request.kind, request.stage).await
+    }
+
+    /// One request. The inner result holds Dataverse's own refusal, which the caller may know how to
+    /// read.
     pub(super) async fn call(
         &self,
-        stage: Stage,
-        method: Method,
-        path: &str,
-        precondition: Option<Precondition<'_>>,
-        body: Option<&Value>,
-        correlation: &str,
+        request: Request<'_>,
     ) -> Result<Result<Good, ServiceError>, Failure> {
-        let answer = self
-            .send(stage, &method, path, precondition, body, correlation)
-            .await?;
-        if !matches!(&answer, Err(e) if e.status == 401) {
-            return Ok(answer);
+        let permit = self.admit(&request).await?;
+        let (answer, permit) = self.send_with(permit, &request).await?;
+        permit.end(lesson(&answer));
+        Ok(answer)
+    }
+
+    /// [`Self::call`] where any refusal is a failure.
+    pub(super) async fn expect(&self, request: Request<'_>) -> Result<Good, Failure> {
+        let (stage, asked) = (request.stage, request.asked());
+        let answer = self.call(request).await?;
+        answer.map_err(|e| classify(&e, stage, &asked))
+    }
+
+    /// Sends with a permit in hand; what the permit is to learn is left to the caller, who may know the
+    /// answer's insides.
+    pub(super) async fn send_with(
+        &self,
+        permit: Permit,
+        request: &Request<'_>,
+    ) -> Result<(Result<Good, ServiceError>, Permit), Failure> {
+        let Some(sender) = self.inner.senders.get(permit.identity()) else {
+            let text = "No identity is set up for Dataverse.";
+            return Err(Failure::config(request.stage, "DataverseNoIdentity", text));
+        };
+        let mut answer = self.send(sender, request).await?;
+        if matches!(&answer, Err(e) if e.status == 401) {
+            // Once: the token may have been revoked or the secret rotated ahead of its expiry.
+            sender.tokens.forget(&self.inner.scope);
+            answer = self.send(sender, request).await?;
         }
-        // Once: the token may have been revoked or the secret rotated ahead of its expiry.
-        self.tokens.forget(&self.scope);
-        self.send(stage, &method, path, precondition, body, correlation)
-            .await
+        Ok((answer, permit))
     }
 
     async fn send(
         &self,
-        stage: Stage,
-        method: &Method,
-        path: &str,
-        precondition: Option<Precondition<'_>>,
-        body: Option<&Value>,
-        correlation: &str,
+        sender: &Sender,
+        request: &Request<'_>,
     ) -> Result<Result<Good, ServiceError>, Failure> {
-        let asked = asked(method, path);
-        let token = self.tokens.token(&self.scope).await?;
-        let url = self.base.join(path).map_err(|_| {
-            Failure::config(
-                stage,
-                "DataverseBadUrl",
-                format!("{asked} is not an address."),
-            )
+        let stage = request.stage;
+        let token = sender.tokens.token(&self.inner.scope).await?;
+        let url = self.inner.base.join(request.path).map_err(|_| {
+            let text = format!("{} is not an address.", request.asked());
+            Failure::config(stage, "DataverseBadUrl", text)
         })?;
-        let mut request = self
+        let mut http = sender
             .http
-            .request(method.clone(), url)
+            .request(request.method.clone(), url)
+            .headers(self.inner.headers.clone())
             .bearer_auth(token.secret())
             .header("accept", "application/json")
             .header("odata-maxversion", "4.0")
             .header("odata-version", "4.0")
-            // Stops cached $expand results; the literal word is meant.
-            .header("if-none-match", "null")
             .header("x-ms-client-request-id", Uuid::new_v4().to_string())
-            .header("x-ms-correlation-id", correlation);
-        match precondition {
-            Some(Precondition::Exists) => request = request.header("if-match", "*"),
-            Some(Precondition::Unchanged(etag)) => request = request.header("if-match", etag),
-            None => {}
+            .header("x-ms-correlation-id", request.correlation);
+        if request.method == Method::GET {
+            // Stops cached $expand results; the literal word is meant.
+            http = http.header("if-none-match", "null");
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        if let Some(condition) = &request.precondition {
+            http = http.header("if-match", condition.if_match());
         }
-        let lost = |e: reqwest::Error| {
-            let what = if e.is_timeout() {
-                "did not answer in time"
-            } else if e.is_connect() {
-                "cannot be reached"
-            } else {
-                "broke the connection off"
-            };
-            let text = format!("Dataverse {what} ({asked}).");
-            Failure::transient(stage, "DataverseUnreachable", text)
+        if let Some(prefer) = request.prefer {
+            http = http.header("prefer", prefer);
+        }
+        http = match &request.body {
+            Body::None => http,
+            Body::Json(json) => http.json(json),
+            Body::Batch {
+                content_type,
+                bytes,
+            } => http
+                .header("content-type", content_type)
+                .body(bytes.clone()),
         };
-        let response = request.send().await.map_err(lost)?;
+        let lost = |e: reqwest::Error| lost(&e, stage, &request.asked());
+        let response = http.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(lost)?;
-        if status.is_success() {
-            return Ok(Ok(Good { body }));
+        // A batch that stopped at its first failure answers with that failure's status, in parts.
+        let parts = matches!(&request.body, Body::Batch { .. }) && is_multipart(&headers);
+        if status.is_success() || (parts && status != StatusCode::TOO_MANY_REQUESTS) {
+            return Ok(Ok(Good { headers, body }));
         }
         let retry_after = headers.get("retry-after").and_then(|v| v.to_str().ok());
         let ids = request_ids(&headers);
-        Ok(Err(ServiceError::read(
-            status.as_u16(),
-            retry_after,
-            ids,
-            &body,
-        )))
-    }
-
-    /// [`Self::call`] where any refusal is a failure.
-    pub(super) async fn expect(
-        &self,
-        stage: Stage,
-        method: Method,
-        path: &str,
-        correlation: &str,
-    ) -> Result<Good, Failure> {
-        let asked = asked(&method, path);
-        let answer = self
-            .call(stage, method, path, None, None, correlation)
-            .await?;
-        answer.map_err(|e| classify(&e, stage, &asked))
+        let error = ServiceError::read(status.as_u16(), retry_after, ids, &body);
+        Ok(Err(error))
     }
 }
 
-/// Names a request without its query: a filter may hold a row value.
-pub(super) fn asked(method: &Method, path: &str) -> String {
-    format!("{method} {}", path.split('?').next().unwrap_or_default())
+/// What a whole answer teaches.
+pub(super) fn lesson(answer: &Result<Good, ServiceError>) -> Lesson {
+    match answer {
+        Ok(good) => Lesson::Served {
+            hint: hint(&good.headers),
+        },
+        Err(e) => match e.throttle() {
+            Some((limit, retry_after)) => Lesson::Throttled { limit, retry_after },
+            None => Lesson::Served { hint: None },
+        },
+    }
+}
+
+/// The parallelism the server recommends (`x-ms-dop-hint`).
+fn hint(headers: &HeaderMap) -> Option<u32> {
+    let hint = headers.get("x-ms-dop-hint")?.to_str().ok()?;
+    hint.trim().parse().ok().filter(|hint| *hint > 0)
+}
+
+fn is_multipart(headers: &HeaderMap) -> bool {
+    let kind = headers.get("content-type").and_then(|v| v.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("multipart/"))
+}
+
+fn lost(e: &reqwest::Error, stage: Stage, asked: &str) -> Failure {
+    let what = if e.is_timeout() {
+        "did not answer in time"
+    } else if e.is_connect() {
+        "cannot be reached"
+    } else {
+        "broke the connection off"
+    };
+    let text = format!("Dataverse {what} ({asked}).");
+    Failure::transient(stage, "DataverseUnreachable", text)
 }
 
 fn request_ids(headers: &HeaderMap) -> Vec<String> {

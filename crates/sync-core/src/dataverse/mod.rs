@@ -1,11 +1,24 @@
 //! Dataverse over its Web API: the reads of the passes, the conditional writes of acknowledgements, and
 //! the outbox.
+//!
+//! A request takes this way: [`rows`] asks for one row, as the passes do; [`merge`] makes one request of
+//! what is asked for at the same time; [`identities`] says when it may be sent, and by whom; [`client`]
+//! sends it; [`answer`] says what the answer means.
 
 mod answer;
+mod batch;
 mod client;
+mod identities;
+mod merge;
 mod outbox;
+mod request;
 mod rows;
+mod settings;
 
 pub use answer::{ServiceError, classify};
-pub use client::{DataverseClient, Precondition};
+pub use client::{DataverseClient, DataverseOptions};
+pub use identities::{IdentitySnapshot, Limit, RequestLimit};
+pub use merge::Merging;
 pub use outbox::DataverseOutbox;
+pub use request::Precondition;
+pub use settings::DataverseSettings;

@@ -9,7 +9,8 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::answer::{ServiceError, classify};
-use super::client::{DataverseClient, Precondition, asked};
+use super::client::DataverseClient;
+use super::request::{Precondition, Request, asked};
 use crate::failure::{Failure, Stage};
 use crate::outbox::{Outbox, OutboxRow};
 
@@ -43,7 +44,7 @@ impl Outbox for DataverseOutbox {
         );
         let answer = self
             .0
-            .expect(Stage::Fetch, Method::GET, &path, "outbox-sweep")
+            .expect(Request::get(Stage::Fetch, &path, "outbox-sweep"))
             .await?;
         let page = answer.json(Stage::Fetch, &format!("GET {SET}"))?;
         let rows = page
@@ -71,14 +72,7 @@ impl Outbox for DataverseOutbox {
         );
         let answer = self
             .0
-            .call(
-                Stage::Fetch,
-                Method::GET,
-                &path,
-                None,
-                None,
-                &row.correlation_id,
-            )
+            .call(Request::get(Stage::Fetch, &path, &row.correlation_id))
             .await?;
         match answer {
             Ok(good) => Ok(Some(read(
@@ -91,19 +85,9 @@ impl Outbox for DataverseOutbox {
 
     async fn delete(&self, row: &OutboxRow) -> Result<(), Failure> {
         let path = format!("{SET}({})", row.id);
-        let unchanged = Some(Precondition::Unchanged(&row.etag));
-        let answer = self
-            .0
-            .call(
-                Stage::Fetch,
-                Method::DELETE,
-                &path,
-                unchanged,
-                None,
-                &row.correlation_id,
-            )
-            .await?;
-        match answer {
+        let request = Request::new(Stage::Fetch, Method::DELETE, &path, &row.correlation_id)
+            .on_condition(Precondition::Unchanged(&row.etag));
+        match self.0.call(request).await? {
             Ok(_) => Ok(()),
             // Gone, or taken over after our lease ended: either way not ours to delete.
             Err(e) if e.is_row_gone() || e.is_conflict() => Ok(()),
@@ -138,19 +122,10 @@ impl DataverseOutbox {
         columns: &Value,
     ) -> Result<Result<(), ServiceError>, Failure> {
         let path = format!("{SET}({})", row.id);
-        let unchanged = Some(Precondition::Unchanged(&row.etag));
-        let answer = self
-            .0
-            .call(
-                Stage::Fetch,
-                Method::PATCH,
-                &path,
-                unchanged,
-                Some(columns),
-                &row.correlation_id,
-            )
-            .await?;
-        Ok(answer.map(|_| ()))
+        let request = Request::new(Stage::Fetch, Method::PATCH, &path, &row.correlation_id)
+            .on_condition(Precondition::Unchanged(&row.etag))
+            .json(columns);
+        Ok(self.0.call(request).await?.map(|_| ()))
     }
 }
 

@@ -7,8 +7,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::answer::{ServiceError, classify};
-use super::client::{DataverseClient, Good, Precondition, asked};
+use super::answer::classify;
+use super::client::DataverseClient;
+use super::merge::{ReadPages, WriteAsk};
+use super::request::{Precondition, Request, bad_answer};
 use crate::config::TableConfig;
 use crate::failure::{Failure, Stage};
 use crate::ports::{AckState, AckWrite, Acknowledgements, Source};
@@ -21,21 +23,20 @@ impl DataverseClient {
     /// Columns of one row; `None` when the row does not exist.
     async fn row(
         &self,
-        stage: Stage,
-        table: &TableConfig,
+        pages: ReadPages,
         row: Uuid,
-        select: &[&str],
         correlation: &str,
     ) -> Result<Option<Map<String, Value>>, Failure> {
-        let path = format!("{}({row})?$select={}", table.entity_set, select.join(","));
-        let asked = asked(&Method::GET, &path);
-        let answer = self
-            .call(stage, Method::GET, &path, None, None, correlation)
-            .await?;
-        match answer {
+        if let Some(merged) = &self.merged {
+            return merged.read(pages, row, correlation).await;
+        }
+        let (stage, path) = (pages.stage, pages.single(row));
+        let request = Request::get(stage, &path, correlation);
+        let asked = request.asked();
+        match self.call(request).await? {
             Ok(good) => match good.json(stage, &asked)? {
                 Value::Object(columns) => Ok(Some(columns)),
-                _ => Err(odd(stage, &asked)),
+                _ => Err(bad_answer(stage, &asked)),
             },
             Err(e) if e.is_row_gone() => Ok(None),
             Err(e) => Err(classify(&e, stage, &asked)),
@@ -43,9 +44,19 @@ impl DataverseClient {
     }
 }
 
-fn odd(stage: Stage, asked: &str) -> Failure {
-    let text = format!("Dataverse answered {asked} without what was selected.");
-    Failure::transient(stage, "DataverseBadAnswer", text)
+/// The reads of one table that select these columns.
+fn pages(table: &TableConfig, stage: Stage, select: &[&str], confirm_absence: bool) -> ReadPages {
+    ReadPages {
+        stage,
+        entity_set: table.entity_set.clone(),
+        primary_key: table.primary_key.clone(),
+        options: format!("$select={}", select.join(",")),
+        confirm_absence,
+    }
+}
+
+fn odd(stage: Stage, table: &TableConfig, row: Uuid) -> Failure {
+    bad_answer(stage, &format!("GET {}({row})", table.entity_set))
 }
 
 fn version(columns: &Map<String, Value>, name: &str) -> Option<RowVersion> {
@@ -64,18 +75,12 @@ impl Source for DataverseClient {
         row: Uuid,
         correlation: &str,
     ) -> Result<Latest, Failure> {
-        let select = table.select();
-        let Some(columns) = self
-            .row(Stage::Fetch, table, row, &select, correlation)
-            .await?
-        else {
+        let pages = pages(table, Stage::Fetch, &table.select(), true);
+        let Some(columns) = self.row(pages, row, correlation).await? else {
             return Ok(Latest::Gone);
         };
         let Some(at) = version(&columns, "versionnumber") else {
-            return Err(odd(
-                Stage::Fetch,
-                &format!("GET {}({row})", table.entity_set),
-            ));
+            return Err(odd(Stage::Fetch, table, row));
         };
         let acknowledged = version(&columns, &table.ack.version);
         Ok(Latest::Row(Snapshot {
@@ -91,13 +96,12 @@ impl Source for DataverseClient {
         row: Uuid,
         correlation: &str,
     ) -> Result<Option<RowVersion>, Failure> {
-        let columns = self
-            .row(Stage::Fetch, table, row, &["versionnumber"], correlation)
-            .await?;
+        // An absent row only makes the flight fetch again, and that confirms it.
+        let pages = pages(table, Stage::Fetch, &["versionnumber"], false);
+        let columns = self.row(pages, row, correlation).await?;
         columns
             .map(|columns| {
-                version(&columns, "versionnumber")
-                    .ok_or_else(|| odd(Stage::Fetch, &format!("GET {}({row})", table.entity_set)))
+                version(&columns, "versionnumber").ok_or_else(|| odd(Stage::Fetch, table, row))
             })
             .transpose()
     }
@@ -115,18 +119,13 @@ impl Acknowledgements for DataverseClient {
             table.ack.version.as_str(),
             table.ack.acknowledged_on.as_str(),
         ];
-        let columns = self
-            .row(Stage::Acknowledge, table, row, &select, correlation)
-            .await?;
-        let Some(columns) = columns else {
+        let pages = pages(table, Stage::Acknowledge, &select, true);
+        let Some(columns) = self.row(pages, row, correlation).await? else {
             return Ok(None);
         };
         let text = |name: &str| columns.get(name).and_then(Value::as_str);
         let Some(etag) = text("@odata.etag") else {
-            return Err(odd(
-                Stage::Acknowledge,
-                &format!("GET {}({row})", table.entity_set),
-            ));
+            return Err(odd(Stage::Acknowledge, table, row));
         };
         Ok(Some(AckState {
             etag: etag.to_owned(),
@@ -145,21 +144,21 @@ impl Acknowledgements for DataverseClient {
         correlation: &str,
     ) -> Result<AckWrite, Failure> {
         let path = format!("{}({row})?tag={TAG}", table.entity_set);
-        let asked = asked(&Method::PATCH, &path);
-        let body = Value::Object(columns);
-        let condition = Some(Precondition::Unchanged(etag));
-        let stage = Stage::Acknowledge;
-        let answer: Result<Good, ServiceError> = self
-            .call(
-                stage,
-                Method::PATCH,
-                &path,
-                condition,
-                Some(&body),
-                correlation,
-            )
-            .await?;
-        match answer {
+        if let Some(merged) = &self.merged {
+            let ask = WriteAsk {
+                path,
+                etag: etag.to_owned(),
+                columns,
+                correlation: correlation.to_owned(),
+            };
+            return merged.write(ask).await;
+        }
+        let (stage, body) = (Stage::Acknowledge, Value::Object(columns));
+        let request = Request::new(stage, Method::PATCH, &path, correlation)
+            .on_condition(Precondition::Unchanged(etag))
+            .json(&body);
+        let asked = request.asked();
+        match self.call(request).await? {
             Ok(_) => Ok(AckWrite::Written),
             Err(e) if e.is_conflict() => Ok(AckWrite::Conflict),
             Err(e) if e.is_row_gone() => Ok(AckWrite::Gone),

@@ -101,9 +101,8 @@ impl Governor {
 
     /// How long the identity still has to stay away.
     pub(super) fn gated_for(&self, now: Instant) -> Duration {
-        self.gated_until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(now)
-        })
+        self.gated_until
+            .map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     pub(super) fn ready(&mut self, now: Instant) -> Ready {
@@ -143,14 +142,16 @@ impl Governor {
             }
             Lesson::Throttled { limit, retry_after } => {
                 self.throttled += 1;
-                self.gated_until = self.gated_until.max(Some(now + retry_after));
+                let until = now + retry_after;
+                self.gated_until = self.gated_until.max(Some(until));
+                self.rate.refused(now);
                 // Requests that were under way together are refused together: that is one lesson, not
                 // one per request.
                 if self.eased_at.is_none_or(|at| begun >= at) {
                     self.eased_at = Some(now);
                     self.limit = (self.limit.min(self.ceiling()) / 2.0).max(1.0);
                     if limit == Limit::Window {
-                        self.rate.throttled(now);
+                        self.rate.throttled(now, until);
                     }
                 }
                 true

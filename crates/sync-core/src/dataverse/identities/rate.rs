@@ -48,14 +48,16 @@ pub(super) struct Rate {
 /// Steps of growth per window.
 const STEPS: f64 = 10.0;
 /// After a throttle: this part of what was borne.
-const BACK_OFF: f64 = 0.96;
-/// What a step adds while the bound is known, as a part of it: half a percent per window, so that the
-/// wall is touched, and a 429 paid, once in many windows.
-const CAREFUL: f64 = 0.005 / STEPS;
+const BACK_OFF: f64 = 0.97;
+/// What may be saved up, as a part of what was borne.
+const BURST: f64 = 0.02;
+/// What a step adds while the bound is known, as a part of it: a quarter of a percent per window, so
+/// that the wall is touched, and a 429 paid, once in many windows.
+const CAREFUL: f64 = 0.0025 / STEPS;
 /// What a step adds while the bound is unknown, or was not met for long.
 const BOLD: f64 = 0.05;
 /// Windows without a throttle after which careful growth doubles with every further one.
-const CALM_WINDOWS: i32 = 6;
+const CALM_WINDOWS: i32 = 8;
 
 impl Rate {
     /// Half the documented limit at once, the other half over the window: one server's limit is kept
@@ -99,10 +101,15 @@ impl Rate {
         self.sent.add(now);
     }
 
-    /// The environment refused a request for having had too many. Says nothing about our own rate when
-    /// we used less than half of what we allow ourselves: somebody else used the identity up, and the
-    /// gate is enough.
-    pub(super) fn throttled(&mut self, now: Instant) {
+    /// A request was refused, so that it is no part of what the environment bears.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.sent.take_back(now);
+    }
+
+    /// The environment refused requests for having had too many, and is left alone until `until`. Says
+    /// nothing about our own rate when we used less than half of what we allow ourselves: somebody else
+    /// used the identity up, and staying away is enough.
+    pub(super) fn throttled(&mut self, now: Instant, until: Instant) {
         self.fill(now);
         let window = self.limit.window.as_secs_f64();
         let sent = self.sent.count(now);
@@ -113,15 +120,18 @@ impl Rate {
         // Others may share the identity and make us learn too little; from this floor we always recover.
         let floor = 0.2 * f64::from(self.limit.requests) / window;
         self.per_second = (BACK_OFF * sent / window).max(floor);
-        self.burst = (0.05 * sent).max(1.0);
+        self.burst = (BURST * sent).max(1.0);
+        // Nothing is saved up while staying away: spent at once, it would be too much within the window
+        // that begins then.
         self.tokens = self.tokens.min(0.0);
+        self.filled_at = until;
         self.stepped_at = now;
         self.wanted = false;
     }
 
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        self.filled_at = now;
+        self.filled_at = self.filled_at.max(now);
         self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
     }
 
@@ -182,6 +192,13 @@ impl Trailing {
         self.forget(index);
     }
 
+    fn take_back(&mut self, now: Instant) {
+        self.forget(self.index(now));
+        if let Some((_, count)) = self.slots.back_mut() {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     fn count(&mut self, now: Instant) -> f64 {
         self.forget(self.index(now));
         self.slots.iter().map(|(_, count)| f64::from(*count)).sum()
@@ -227,9 +244,11 @@ mod tests {
                 served += 1;
             } else {
                 refused += 1;
-                rate.throttled(now);
                 // Retry-After is in whole seconds.
-                now += Duration::from_secs(1);
+                let retry_after = Duration::from_secs(1);
+                rate.refused(now);
+                rate.throttled(now, now + retry_after);
+                now += retry_after;
             }
         }
         (served, refused)
@@ -244,7 +263,7 @@ mod tests {
             let (served, refused) = push(&mut rate, now, most, 180.0);
             let share = f64::from(served) / (60.0 * most as f64);
             let thrown_away = f64::from(refused) / f64::from(served + refused);
-            assert!(share > 0.92, "{servers} servers: {share}");
+            assert!(share > 0.9, "{servers} servers: {share}");
             assert!(thrown_away < 0.005, "{servers} servers: {thrown_away}");
         }
     }
@@ -255,7 +274,8 @@ mod tests {
         let mut rate = Rate::new(LIMIT, now);
         rate.take(now);
         let before = rate.per_second();
-        rate.throttled(now + Duration::from_secs(1));
+        let later = now + Duration::from_secs(1);
+        rate.throttled(later, later + Duration::from_secs(9));
         assert_eq!(rate.per_second(), before);
     }
 

@@ -1,0 +1,186 @@
+//! Gathering: who waits, and the tasks that send pages for them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::narrow::ask_all;
+use super::plan::Plan;
+use super::size::{PageSize, Went};
+use super::{Merging, Pages};
+use crate::failure::{Failure, Stage};
+
+/// Gathers requests that can be answered together.
+pub(super) struct Gatherer<P: Pages>(Arc<Inner<P>>);
+
+struct Inner<P: Pages> {
+    pages: P,
+    state: Mutex<State<P>>,
+}
+
+struct State<P: Pages> {
+    waiting: VecDeque<Waiting<P>>,
+    plan: Plan,
+    size: PageSize,
+    /// When a task that is under way looks again.
+    timer: Option<Instant>,
+}
+
+struct Waiting<P: Pages> {
+    ask: P::Ask,
+    since: Instant,
+    answer: oneshot::Sender<Result<P::Answer, Failure>>,
+}
+
+impl<P: Pages> Clone for Gatherer<P> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<P: Pages> Gatherer<P> {
+    /// At most `most` rows fit into a page, which may take `timeout`.
+    pub(super) fn new(pages: P, merging: Merging, most: usize, timeout: Duration) -> Self {
+        let state = State {
+            waiting: VecDeque::new(),
+            plan: Plan::new(merging.linger),
+            size: PageSize::new(merging.rows, most, timeout),
+            timer: None,
+        };
+        Self(Arc::new(Inner {
+            pages,
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// Asks, together with whoever asks at the same time. The page that answers is sent after this call.
+    pub(super) async fn ask(&self, ask: P::Ask, stage: Stage) -> Result<P::Answer, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let since = Instant::now();
+        self.state()
+            .waiting
+            .push_back(Waiting { ask, since, answer });
+        self.pump();
+        answered.await.unwrap_or_else(|_| {
+            let text = "The request that carried this row ended without an answer.";
+            Err(Failure::transient(stage, "DataversePageLost", text))
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<P>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the pages that are due, and sees to it that the next one is.
+    fn pump(&self) {
+        loop {
+            let now = Instant::now();
+            let mut state = self.state();
+            let (waiting, page) = (state.waiting.len(), state.size.rows());
+            let oldest = |taken: usize| state.waiting.get(taken).map(|w| w.since);
+            match state.plan.next(waiting, page, oldest, now) {
+                Some(at) if at <= now => {
+                    state.plan.start();
+                    drop(state);
+                    tokio::spawn(self.clone().page());
+                }
+                Some(at) if state.timer.is_none_or(|timer| at < timer) => {
+                    state.timer = Some(at);
+                    drop(state);
+                    tokio::spawn(self.clone().wake(at));
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    async fn wake(self, at: Instant) {
+        sleep_until(at).await;
+        {
+            let mut state = self.state();
+            if state.timer == Some(at) {
+                state.timer = None;
+            }
+        }
+        self.pump();
+    }
+
+    async fn page(self) {
+        let mut page = UnderWay {
+            gatherer: &self,
+            rows: None,
+        };
+        let ticket = self.0.pages.admit().await;
+        // Only now: whoever came while the right to send was waited for comes along.
+        let (asks, answers): (Vec<_>, Vec<_>) = page.take().into_iter().unzip();
+        let ticket = match ticket {
+            Ok(ticket) if !asks.is_empty() => ticket,
+            Ok(_) => return,
+            Err(failure) => {
+                for answer in answers {
+                    let _: Result<_, _> = answer.send(Err(failure.clone()));
+                }
+                return;
+            }
+        };
+        let started = Instant::now();
+        let (results, too_large) = ask_all(&self.0.pages, ticket, &asks).await;
+        let went = if too_large {
+            Went::Lost
+        } else {
+            Went::Answered(started.elapsed())
+        };
+        self.state().size.learn(asks.len(), went);
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever no longer waits was dropped with its invocation; its message comes back.
+            let _: Result<_, _> = answer.send(result);
+        }
+    }
+}
+
+/// A page that was started. Its end, a panic included, lets the next one start.
+struct UnderWay<'a, P: Pages> {
+    gatherer: &'a Gatherer<P>,
+    rows: Option<usize>,
+}
+
+type Taken<P> = (
+    <P as Pages>::Ask,
+    oneshot::Sender<Result<<P as Pages>::Answer, Failure>>,
+);
+
+impl<P: Pages> UnderWay<'_, P> {
+    fn take(&mut self) -> Vec<Taken<P>> {
+        let mut state = self.gatherer.state();
+        state.plan.take();
+        let page = state.size.rows();
+        let mut taken = Vec::new();
+        while taken.len() < page
+            && let Some(waiting) = state.waiting.pop_front()
+        {
+            if !waiting.answer.is_closed() {
+                taken.push((waiting.ask, waiting.answer));
+            }
+        }
+        self.rows = Some(taken.len());
+        taken
+    }
+}
+
+impl<P: Pages> Drop for UnderWay<'_, P> {
+    fn drop(&mut self) {
+        if self.rows.is_none() {
+            drop(self.take());
+        }
+        let rows = self.rows.unwrap_or_default();
+        self.gatherer.state().plan.end(rows, Instant::now());
+        self.gatherer.pump();
+    }
+}
+
+#[cfg(test)]
+mod tests;

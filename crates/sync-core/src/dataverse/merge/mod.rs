@@ -1,0 +1,160 @@
+//! Merging: concurrent requests for rows become one, and each caller still gets its own answer.
+//!
+//! Dataverse counts requests, and a page of fifty rows, read or written, counts as one ("Service
+//! protection API limits", Power Apps docs).
+//!
+//! What makes a merged read as good as one's own is *when* it is issued: a request joins only pages
+//! that have not been sent yet. It is never served from a read that was under way when it came, which
+//! may have missed the very change it is about.
+
+mod gather;
+mod narrow;
+mod plan;
+mod reads;
+mod size;
+mod writes;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::answer::{ServiceError, classify};
+use super::client::DataverseClient;
+use crate::failure::{Class, Failure, Stage};
+use crate::ports::AckWrite;
+use gather::Gatherer;
+pub(super) use reads::{ReadAsk, ReadPages};
+pub(super) use writes::WriteAsk;
+
+/// How concurrent requests are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Merging {
+    /// How long a page waits for company where company is to be expected. A lone request of an idle
+    /// client never waits.
+    pub linger: Duration,
+    /// Rows of a page to begin with; it adapts between a fifth and four times of it.
+    pub rows: usize,
+}
+
+impl Default for Merging {
+    fn default() -> Self {
+        Self {
+            linger: Duration::from_millis(3),
+            rows: 50,
+        }
+    }
+}
+
+/// Requests that can be answered together.
+#[async_trait]
+trait Pages: Send + Sync + 'static {
+    /// What one caller asks.
+    type Ask: Send + Sync + 'static;
+    /// What it gets.
+    type Answer: Send + 'static;
+    /// The right to send one page.
+    type Ticket: Send + 'static;
+
+    /// Waits for the right to send a page.
+    async fn admit(&self) -> Result<Self::Ticket, Failure>;
+
+    /// Sends one page; answers by position.
+    async fn call(
+        &self,
+        ticket: Self::Ticket,
+        asks: &[Self::Ask],
+    ) -> Result<Vec<Result<Self::Answer, Failure>>, PageFailure>;
+}
+
+/// A page that failed as a whole.
+#[derive(Debug, Clone)]
+pub(super) struct PageFailure {
+    pub(super) failure: Failure,
+    /// Whether a single row may be to blame, so that its neighbours are worth asking for again.
+    divisible: bool,
+    /// Whether fewer rows might have worked.
+    too_large: bool,
+}
+
+impl PageFailure {
+    /// One that says nothing about the rows: it is everybody's own.
+    pub(super) fn of_all(failure: Failure) -> Self {
+        Self {
+            failure,
+            divisible: false,
+            // No answer in time is the one sign of too many rows there is before the deadline.
+            too_large: true,
+        }
+    }
+
+    pub(super) fn refused(error: &ServiceError, stage: Stage, asked: &str) -> Self {
+        let failure = classify(error, stage, asked);
+        let unfit = matches!(error.status, 400 | 413 | 414) && failure.class == Class::Permanent;
+        let broke = error.status == 500 && !error.is_deadlock();
+        Self {
+            divisible: (unfit || broke) && !matches!(failure.class, Class::Throttled { .. }),
+            too_large: matches!(error.status, 413 | 414) || error.is_slow(),
+            failure,
+        }
+    }
+}
+
+/// Everything that is gathered for one client.
+#[derive(Clone)]
+pub(super) struct Merged(Arc<Inner>);
+
+struct Inner {
+    client: DataverseClient,
+    merging: Merging,
+    reads: Mutex<HashMap<ReadPages, Gatherer<reads::Reads>>>,
+    writes: Gatherer<writes::Writes>,
+}
+
+impl Merged {
+    pub(super) fn new(client: DataverseClient, merging: Merging) -> Self {
+        let writes = writes::Writes(client.clone());
+        let writes = Gatherer::new(writes, merging, writes::MOST, client.timeout());
+        Self(Arc::new(Inner {
+            client,
+            merging,
+            reads: Mutex::default(),
+            writes,
+        }))
+    }
+
+    /// Columns of one row; `None` when it does not exist.
+    pub(super) async fn read(
+        &self,
+        pages: ReadPages,
+        row: Uuid,
+        correlation: &str,
+    ) -> Result<Option<Map<String, Value>>, Failure> {
+        let stage = pages.stage;
+        let gatherer = {
+            let mut reads = self.0.reads.lock().unwrap_or_else(PoisonError::into_inner);
+            let inner = &self.0;
+            reads
+                .entry(pages)
+                .or_insert_with_key(|pages| {
+                    let most = pages.most_rows(inner.client.root());
+                    let reads = reads::Reads {
+                        client: inner.client.clone(),
+                        pages: pages.clone(),
+                    };
+                    Gatherer::new(reads, inner.merging, most, inner.client.timeout())
+                })
+                .clone()
+        };
+        let correlation = correlation.to_owned();
+        gatherer.ask(ReadAsk { row, correlation }, stage).await
+    }
+
+    /// Writes one row on a condition.
+    pub(super) async fn write(&self, ask: WriteAsk) -> Result<AckWrite, Failure> {
+        self.0.writes.ask(ask, Stage::Acknowledge).await
+    }
+}
