@@ -1,6 +1,6 @@
 //! What `dvsync local` shows: rows as they travel, a live count, endpoints, things to try, the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ struct State {
     deliveries_seen: usize,
     delivered: BTreeMap<String, time::OffsetDateTime>,
     counted: Instant,
+    last_count: String,
+    /// Dead letters shown, by queue and sequence number.
+    dead_shown: BTreeSet<(&'static str, i64)>,
     line_open: bool,
 }
 
@@ -42,6 +45,8 @@ impl Show {
                 deliveries_seen: 0,
                 delivered: BTreeMap::new(),
                 counted: Instant::now(),
+                last_count: String::new(),
+                dead_shown: BTreeSet::new(),
                 line_open: false,
             }),
         }
@@ -155,7 +160,26 @@ impl Show {
             }
         }
         state.acknowledgements_seen = acks.len();
+        self.dead_letters(&mut state, stack);
         self.count(&mut state, stack, planned, acks.len());
+    }
+
+    /// Dead letters, as they come, with the reason an operator reads.
+    fn dead_letters(&self, state: &mut State, stack: &Stack) {
+        for queue in [OUTBOUND, INBOUND] {
+            let dead = stack.bus.counts(queue).map_or(0, |c| c.dead_letter);
+            let shown = state.dead_shown.iter().filter(|(q, _)| *q == queue).count();
+            if dead == shown || shown >= JOURNEYS {
+                continue;
+            }
+            for message in stack.bus.snapshot(queue).unwrap_or_default().dead_letter {
+                if state.dead_shown.insert((queue, message.sequence_number)) {
+                    let text = message.dead_letter_description.unwrap_or_default();
+                    let line = format!("{} dead letter of {queue}: {text}", self.paint(31, "✗"));
+                    self.line(state, &line);
+                }
+            }
+        }
     }
 
     fn count(&self, state: &mut State, stack: &Stack, planned: u64, acknowledged: usize) {
@@ -166,7 +190,7 @@ impl Show {
         state.counted = Instant::now();
         let counts = [OUTBOUND, INBOUND].map(|queue| stack.bus.counts(queue).unwrap_or_default());
         let saved = stack.dataverse.counters().events;
-        let of = if planned > 0 {
+        let of = if planned > saved {
             format!("/{planned}")
         } else {
             String::new()
@@ -181,6 +205,10 @@ impl Show {
             counts[1].scheduled,
             counts[0].dead_letter + counts[1].dead_letter,
         );
+        if line == state.last_count {
+            return;
+        }
+        state.last_count.clone_from(&line);
         if self.terminal {
             out::part(format_args!("\r\x1b[2K{line}"));
             state.line_open = true;
@@ -210,7 +238,7 @@ impl Show {
                  \n2. Break the target, change a row, watch the retries, then mend it:\n   \
                  curl -d '{{\"down\":\"unavailable\"}}' {target}/_admin/faults\n   \
                  curl -d '{{\"down\":\"no\"}}' {target}/_admin/faults\n\
-                 \n3. Save something the target refuses, and read the reason on the row and in the dead-letter queue (the count below shows it):\n   \
+                 \n3. Save something the target refuses, and read the reason on the row (its dead letter shows up below):\n   \
                  curl -X PATCH {user} -H 'Content-Type: application/json' -H 'If-Match: *' -d '{{\"name\":\"REJECT me\"}}' '{dataverse}/api/data/v9.2/accounts({account})'\n   \
                  curl {user} '{dataverse}/api/data/v9.2/accounts({account})?$select=name,dvs_ackstate,dvs_ackerror'\n",
                 key = stack.target.api_key(),
