@@ -8,7 +8,8 @@ use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 use uuid::Uuid;
 
-use super::answer::{ServiceError, classify};
+use super::answer::ServiceError;
+use super::classify::classify;
 use super::identities::{Identities, IdentitySnapshot, Lesson, Permit, RequestLimit};
 use super::merge::{Merged, Merging};
 use super::request::{Body, Good, Request};

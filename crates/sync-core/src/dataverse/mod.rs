@@ -3,10 +3,12 @@
 //!
 //! A request takes this way: [`rows`] asks for one row, as the passes do; [`merge`] makes one request of
 //! what is asked for at the same time; [`identities`] says when it may be sent, and by whom; [`client`]
-//! sends it; [`answer`] says what the answer means.
+//! sends it; [`answer`] and [`classify`](mod@classify) say what the answer
+//! means.
 
 mod answer;
 mod batch;
+mod classify;
 mod client;
 mod identities;
 mod merge;
@@ -15,7 +17,8 @@ mod request;
 mod rows;
 mod settings;
 
-pub use answer::{ServiceError, classify};
+pub use answer::ServiceError;
+pub use classify::classify;
 pub use client::{DataverseClient, DataverseOptions};
 pub use identities::{IdentitySnapshot, Limit, RequestLimit};
 pub use merge::Merging;

@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::answer::{ServiceError, classify};
+use super::answer::ServiceError;
+use super::classify::classify;
 use super::client::DataverseClient;
 use super::request::{Precondition, Request, asked};
 use crate::failure::{Failure, Stage};

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::answer::classify;
+use super::classify::classify;
 use super::client::DataverseClient;
 use super::merge::{ReadPages, WriteAsk};
 use super::request::{Precondition, Request, bad_answer};

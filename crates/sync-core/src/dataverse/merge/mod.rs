@@ -22,7 +22,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::answer::{ServiceError, classify};
+use super::answer::ServiceError;
+use super::classify::classify;
 use super::client::DataverseClient;
 use crate::failure::{Class, Failure, Stage};
 use crate::ports::AckWrite;

@@ -7,8 +7,8 @@ use http::Method;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::answer::classify;
 use super::super::batch::{self, Answer, Operation};
+use super::super::classify::classify;
 use super::super::client::{DataverseClient, lesson};
 use super::super::identities::{Kind, Permit};
 use super::super::request::{Body, Request, bad_answer};

@@ -5,8 +5,9 @@ use http::Method;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::answer::{ServiceError, classify};
+use super::super::answer::ServiceError;
 use super::super::batch::{self, Answer, Operation};
+use super::super::classify::classify;
 use super::super::client::{DataverseClient, lesson};
 use super::super::identities::Permit;
 use super::super::request::{Body, Precondition, Request, asked, bad_answer};
