@@ -45,6 +45,8 @@ pub struct DataverseConfig {
     pub pending_lease: Duration,
     /// `dvs_nextattempton` after a failed post, from then.
     pub retry_wait: Duration,
+    /// How long a delta token is answered.
+    pub delta_lifetime: Duration,
     /// How many sample accounts to begin with: Microsoft's ten with their contacts first, generated
     /// ones after. They cause no events.
     pub sample_accounts: usize,
@@ -68,6 +70,8 @@ impl Default for DataverseConfig {
             post_concurrency: 16,
             pending_lease: Duration::from_secs(120),
             retry_wait: Duration::from_secs(30),
+            // `Organization.ExpireChangeTrackingInDays`
+            delta_lifetime: Duration::from_secs(7 * 24 * 60 * 60),
             sample_accounts: 0,
             sample_seed: 0,
             faults: DataverseFaults::default(),

@@ -137,6 +137,15 @@ impl ApiError {
         )
     }
 
+    /// A delta token that is too old to say what was deleted since.
+    pub(super) fn version_stamp_expired() -> Self {
+        Self::new(
+            400,
+            "0x80044352",
+            "Version stamp associated with the client has expired. Please perform a full sync.",
+        )
+    }
+
     pub(super) fn method_not_allowed(method: &str) -> Self {
         Self::new(
             405,

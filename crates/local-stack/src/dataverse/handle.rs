@@ -94,6 +94,7 @@ impl Dataverse {
             steps,
             auth: config.auth,
             costs: config.servers.costs,
+            delta_lifetime: config.delta_lifetime,
             retry_wait: config.retry_wait,
             jobs: config.sender.is_some().then_some(jobs),
             open_jobs: AtomicUsize::new(0),
@@ -285,6 +286,11 @@ impl Dataverse {
     /// Scripts not used up yet.
     pub fn scripts(&self) -> Vec<Script> {
         self.state.inner().scripts.pending().to_vec()
+    }
+
+    /// Makes every delta token given so far too old, as a week would.
+    pub fn expire_delta_tokens(&self) {
+        self.state.inner().store.forget_deleted();
     }
 
     /// Other service protection limits from now on, beginning with nothing spent.

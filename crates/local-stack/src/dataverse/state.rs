@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) auth: Option<TokenKey>,
     /// What operations cost in execution time.
     pub(super) costs: Costs,
+    /// How long a delta token is answered.
+    pub(super) delta_lifetime: Duration,
     /// How long the sweep leaves an outbox row alone after a failed post.
     pub(super) retry_wait: Duration,
     /// Queue of the asynchronous step; `None` when nobody posts.

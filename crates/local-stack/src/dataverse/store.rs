@@ -43,6 +43,10 @@ pub(super) struct Store {
     pub(super) schema: Arc<Schema>,
     tables: HashMap<&'static str, Rows>,
     version: i64,
+    /// Rows that were deleted, with the version of the deletion.
+    deleted: HashMap<&'static str, Vec<(Uuid, i64)>>,
+    /// Delta tokens of versions before this one are no longer answered.
+    forgotten: i64,
 }
 
 impl Store {
@@ -57,6 +61,8 @@ impl Store {
             schema: schema.clone(),
             // Environments do not start at 1; a version that looks like one catches mistakes.
             version: 500_000,
+            deleted: HashMap::new(),
+            forgotten: 0,
         }
     }
 
@@ -65,6 +71,31 @@ impl Store {
     pub(super) fn next_version(&mut self) -> i64 {
         self.version += 1;
         self.version
+    }
+
+    /// The last version number given out.
+    pub(super) fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// Remembers that a row was deleted.
+    pub(super) fn bury(&mut self, table: &'static str, id: Uuid, version: i64) {
+        self.deleted.entry(table).or_default().push((id, version));
+    }
+
+    /// Deleted rows of a table, with the versions of their deletions.
+    pub(super) fn deleted(&self, table: &Table) -> impl Iterator<Item = (Uuid, i64)> + '_ {
+        let deleted = self.deleted.get(table.logical);
+        deleted.into_iter().flatten().copied()
+    }
+
+    /// Makes every delta token given so far too old.
+    pub(super) fn forget_deleted(&mut self) {
+        self.forgotten = self.next_version();
+    }
+
+    pub(super) fn is_forgotten(&self, version: i64) -> bool {
+        version < self.forgotten
     }
 
     pub(super) fn row(&self, table: &Table, id: Uuid) -> Option<&Row> {

@@ -25,6 +25,7 @@ pub(super) struct Transaction<'a> {
     store: &'a mut Store,
     schema: Arc<Schema>,
     undo: Vec<(&'static str, Uuid, Option<Row>)>,
+    removed: Vec<(&'static str, Uuid, i64)>,
     pub(super) effects: Effects,
 }
 
@@ -34,6 +35,7 @@ impl<'a> Transaction<'a> {
             schema: store.schema.clone(),
             store,
             undo: Vec::new(),
+            removed: Vec::new(),
             effects: Effects::default(),
         }
     }
@@ -65,6 +67,9 @@ impl<'a> Transaction<'a> {
         let before = self.store.replace(table, id, None);
         if before.is_some() {
             self.undo.push((table.logical, id, before.clone()));
+            // A deletion has a version of its own, by which change tracking knows it.
+            let version = self.store.next_version();
+            self.removed.push((table.logical, id, version));
         }
         before
     }
@@ -72,6 +77,9 @@ impl<'a> Transaction<'a> {
     /// Keeps everything.
     pub(super) fn commit(mut self) -> Effects {
         self.undo.clear();
+        for (table, id, version) in self.removed.drain(..) {
+            self.store.bury(table, id, version);
+        }
         std::mem::take(&mut self.effects)
     }
 }

@@ -14,17 +14,32 @@ pub(in crate::dataverse) const MAX_PAGE: usize = 5000;
 
 /// The page size of `Prefer: odata.maxpagesize=n`.
 pub(in crate::dataverse) fn page_size(headers: &HeaderMap) -> Option<usize> {
-    preferences(headers).find_map(|preference| {
+    preferences(headers).into_iter().find_map(|preference| {
         let size = preference.strip_prefix("odata.maxpagesize=")?;
         size.parse().ok().map(|size: usize| size.clamp(1, MAX_PAGE))
     })
 }
 
-/// The items of all `Prefer` headers.
-pub(in crate::dataverse) fn preferences(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+/// The items of all `Prefer` headers; what is quoted stays together.
+pub(in crate::dataverse) fn preferences(headers: &HeaderMap) -> Vec<&str> {
     let values = headers.get_all("prefer").into_iter();
     let values = values.filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split([',', ';']).map(str::trim))
+    let mut items = Vec::new();
+    for value in values {
+        let (mut quoted, mut start) = (false, 0);
+        for (at, c) in value.char_indices() {
+            match c {
+                '"' => quoted = !quoted,
+                ',' | ';' if !quoted => {
+                    items.push(value[start..at].trim());
+                    start = at + 1;
+                }
+                _ => {}
+            }
+        }
+        items.push(value[start..].trim());
+    }
+    items
 }
 
 /// Where the next page begins: after the row with these sort values and this id.
@@ -37,12 +52,13 @@ pub(in crate::dataverse) struct Cookie {
 
 impl Cookie {
     /// The value of `$skiptoken`, percent-encoded: opaque to callers, in the platform's shape.
-    pub(in crate::dataverse) fn encode(&self) -> String {
+    pub(in crate::dataverse) fn encode(&self, tracking: bool) -> String {
         let position = serde_json::json!([self.id, self.sort]).to_string();
         let cookie = format!(
-            "<cookie pagenumber=\"{}\" pagingcookie=\"{}\" istracking=\"False\" />",
+            "<cookie pagenumber=\"{}\" pagingcookie=\"{}\" istracking=\"{}\" />",
             self.page,
-            STANDARD.encode(position)
+            STANDARD.encode(position),
+            if tracking { "True" } else { "False" }
         );
         utf8_percent_encode(&cookie, NON_ALPHANUMERIC).to_string()
     }

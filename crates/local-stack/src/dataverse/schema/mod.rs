@@ -1,5 +1,6 @@
 //! What tables there are: columns, keys, lookups. The mock's whole knowledge of metadata.
 
+pub(super) mod labels;
 mod tables;
 
 use std::collections::HashMap;

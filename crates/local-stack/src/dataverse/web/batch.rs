@@ -50,7 +50,7 @@ pub(super) fn answer(state: &State, context: &Context, batch: &ApiRequest) -> Ap
     state
         .inner()
         .count_batch_operations(context.side, operations);
-    let go_on = preferences(&batch.headers).any(|preference| {
+    let go_on = preferences(&batch.headers).into_iter().any(|preference| {
         matches!(
             preference,
             "odata.continue-on-error" | "continue-on-error" | "odata.continue-on-error=true"

@@ -7,7 +7,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::message::{ApiRequest, ApiResponse};
-use super::{Context, list, metadata, multiple, odata_version, property, read, write};
+use super::{
+    Context, bulk_delete, list, metadata, multiple, odata_version, property, read, track, write,
+};
 use crate::dataverse::State;
 use crate::dataverse::error::ApiError;
 use crate::dataverse::journal::RequestKind;
@@ -67,13 +69,18 @@ pub(super) fn kind(request: &ApiRequest) -> RequestKind {
     }
     if matches!(
         first,
-        "" | "WhoAmI" | "RetrieveVersion" | "EntityDefinitions" | "$metadata"
+        "" | "WhoAmI"
+            | "RetrieveVersion"
+            | "EntityDefinitions"
+            | "RelationshipDefinitions"
+            | "$metadata"
     ) {
         return RequestKind::Other;
     }
     match request.method {
         Method::GET if path.contains('(') => RequestKind::GetSingle,
         Method::GET => RequestKind::GetCollection,
+        Method::POST if first == "BulkDelete" => RequestKind::Action,
         Method::POST if path.contains("Microsoft.Dynamics.CRM.") => RequestKind::Action,
         Method::POST => RequestKind::Create,
         Method::PATCH | Method::PUT => RequestKind::Update,
@@ -131,8 +138,12 @@ fn answer(
     };
     match (first.name.as_str(), method) {
         ("EntityDefinitions", &Method::GET) => return metadata::answer(operation, first, rest),
+        ("RelationshipDefinitions", &Method::GET) => {
+            return metadata::relationships(operation, first, rest);
+        }
         ("WhoAmI", &Method::GET) => return Ok(who_am_i(operation)),
         ("RetrieveVersion", &Method::GET) => return Ok(version(operation)),
+        ("BulkDelete", &Method::POST) => return bulk_delete::run(transaction, operation),
         ("$metadata", _) => return Err(ApiError::not_played("the $metadata document")),
         ("$batch", _) => return Err(ApiError::bad_request("Batch requests cannot be nested.")),
         _ => {}
@@ -143,6 +154,9 @@ fn answer(
     };
     let rest: Vec<&str> = rest.iter().map(|segment| segment.name.as_str()).collect();
     match (&first.key, rest.as_slice(), method) {
+        (None, [], &Method::GET) if track::wanted(operation) => {
+            track::answer(transaction.store(), operation, table)
+        }
         (None, [], &Method::GET) => list::collection(transaction.store(), operation, table),
         (None, ["$count"], &Method::GET) => list::count(transaction.store(), operation, table),
         (None, [], &Method::POST) => write::create(transaction, operation, table),

@@ -91,6 +91,8 @@ pub(super) fn collection(
     let mut body = Map::new();
     let context = format!("{}/$metadata#{}{names}", operation.root(), table.set);
     body.insert("@odata.context".to_owned(), json!(context));
+    let annotations = &shape.annotations;
+    annotations.add_total(&mut body, counted.then_some(total), MAX_PAGE);
     if counted {
         body.insert("@odata.count".to_owned(), json!(total.min(MAX_PAGE)));
     }
@@ -104,25 +106,28 @@ pub(super) fn collection(
                 .map(|(c, _)| last.cells[*c].to_json())
                 .collect(),
         };
-        let link = next_link(operation, table, &cookie);
+        let link = next_link(operation, table, &cookie.encode(false));
         body.insert("@odata.nextLink".to_owned(), json!(link));
     }
     let answer = ApiResponse::json(StatusCode::OK, &Value::Object(body));
-    Ok(match preferred {
-        None => answer,
-        Some(size) => {
-            let applied = HeaderName::from_static("preference-applied");
-            answer.with(applied, &format!("odata.maxpagesize={size}"))
+    let page = preferred.map(|size| format!("odata.maxpagesize={size}"));
+    let applied: Vec<String> = page.into_iter().chain(annotations.applied()).collect();
+    Ok(match applied.is_empty() {
+        true => answer,
+        false => {
+            let header = HeaderName::from_static("preference-applied");
+            answer.with(header, &applied.join(","))
         }
     })
 }
 
-fn next_link(operation: &Operation<'_>, table: &Table, cookie: &Cookie) -> String {
+/// The request's own URL with another `$skiptoken`.
+pub(super) fn next_link(operation: &Operation<'_>, table: &Table, token: &str) -> String {
     let kept = operation.request.query.split('&').filter(|part| {
         let name = part.split('=').next().unwrap_or_default();
         !part.is_empty() && name != "$skiptoken" && !name.eq_ignore_ascii_case("%24skiptoken")
     });
-    let token = format!("$skiptoken={}", cookie.encode());
+    let token = format!("$skiptoken={token}");
     let query: Vec<&str> = kept.chain(std::iter::once(token.as_str())).collect();
     format!("{}/{}?{}", operation.root(), table.set, query.join("&"))
 }

@@ -45,8 +45,8 @@ impl ApiRequest {
 
     /// `Prefer: return=representation`.
     pub(super) fn wants_representation(&self) -> bool {
-        let mut preferences = crate::dataverse::odata::paging::preferences(&self.headers);
-        preferences.any(|preference| preference == "return=representation")
+        let preferences = crate::dataverse::odata::paging::preferences(&self.headers);
+        preferences.contains(&"return=representation")
     }
 }
 

@@ -1,6 +1,8 @@
 //! The Web API over HTTP: who calls, what goes wrong on purpose, then the operation.
 
+mod annotation;
 mod batch;
+mod bulk_delete;
 mod caller;
 mod control;
 mod dispatch;
@@ -14,6 +16,7 @@ mod multiple;
 mod property;
 mod read;
 mod served;
+mod track;
 mod write;
 
 use std::sync::Arc;

@@ -4,12 +4,12 @@ use http::{HeaderName, StatusCode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::annotation::Annotations;
 use super::dispatch::Operation;
 use super::message::ApiResponse;
 use crate::dataverse::cell::Cell;
 use crate::dataverse::error::ApiError;
 use crate::dataverse::odata::options::{Expand, expand, select};
-use crate::dataverse::odata::paging::preferences;
 use crate::dataverse::odata::path::RowKey;
 use crate::dataverse::payload::find;
 use crate::dataverse::schema::{Kind, Table};
@@ -20,6 +20,7 @@ pub(super) struct Shape<'a> {
     table: &'a Table,
     columns: Vec<usize>,
     expands: Vec<Expand<'a>>,
+    pub(super) annotations: Annotations,
 }
 
 impl<'a> Shape<'a> {
@@ -28,6 +29,7 @@ impl<'a> Shape<'a> {
             table,
             columns: select(table, operation.options.get("$select"))?,
             expands: expand(operation.schema(), table, operation.options.get("$expand"))?,
+            annotations: Annotations::of(&operation.request.headers),
         })
     }
 
@@ -53,7 +55,8 @@ impl<'a> Shape<'a> {
     }
 
     pub(super) fn document(&self, store: &Store, row: &Row) -> Map<String, Value> {
-        let mut document = values(self.table, &self.columns, row);
+        let annotate = Some((&self.annotations, store));
+        let mut document = values(self.table, &self.columns, row, annotate);
         for expand in &self.expands {
             let pointer = row.get(self.table, expand.navigation.column);
             let target = match pointer {
@@ -63,7 +66,8 @@ impl<'a> Shape<'a> {
                 }
                 _ => None,
             };
-            let inner = target.map(|target| values(expand.target, &expand.columns, target));
+            let inner =
+                target.map(|target| values(expand.target, &expand.columns, target, annotate));
             let inner = inner.map_or(Value::Null, Value::Object);
             document.insert(expand.navigation.name.to_owned(), inner);
         }
@@ -73,10 +77,18 @@ impl<'a> Shape<'a> {
 
 /// The selected columns, the etag, and what comes back unasked: the primary key, and the currency
 /// of a money column. Nulls are returned as null.
-fn values(table: &Table, columns: &[usize], row: &Row) -> Map<String, Value> {
+fn values(
+    table: &Table,
+    columns: &[usize],
+    row: &Row,
+    annotate: Option<(&Annotations, &Store)>,
+) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("@odata.etag".to_owned(), json!(row.etag()));
     let mut put = |column: usize| {
+        if let Some((annotations, store)) = annotate {
+            annotations.add(&mut document, store, table, row, column);
+        }
         let value = row.cells[column].to_json();
         document.entry(table.property_name(column)).or_insert(value);
     };
@@ -95,7 +107,7 @@ fn values(table: &Table, columns: &[usize], row: &Row) -> Map<String, Value> {
 /// A row with all its columns.
 pub(in crate::dataverse) fn document(table: &Table, row: &Row) -> Map<String, Value> {
     let all: Vec<usize> = (0..table.columns.len()).collect();
-    values(table, &all, row)
+    values(table, &all, row, None)
 }
 
 pub(super) fn single(
@@ -107,10 +119,8 @@ pub(super) fn single(
     operation.options.only(&["$select", "$expand"])?;
     let shape = Shape::of(operation, table)?;
     let row = existing(store, table, key)?;
-    let annotated = preferences(&operation.request.headers)
-        .any(|preference| preference.starts_with("odata.include-annotations"));
     let known = operation.request.header("if-none-match");
-    if known == Some(row.etag().as_str()) && shape.expands.is_empty() && !annotated {
+    if known == Some(row.etag().as_str()) && shape.expands.is_empty() && !shape.annotations.any() {
         return Ok(ApiResponse::empty(StatusCode::NOT_MODIFIED));
     }
     Ok(represent(operation, store, &shape, row, StatusCode::OK))
@@ -128,11 +138,14 @@ pub(super) fn representation(
         table,
         columns: select(table, operation.options.get("$select"))?,
         expands: Vec::new(),
+        annotations: Annotations::of(&operation.request.headers),
     };
     let row = existing(store, table, &RowKey::Id(id))?;
     let applied = HeaderName::from_static("preference-applied");
     let answer = represent(operation, store, &shape, row, status);
-    Ok(answer.with(applied, "return=representation"))
+    let annotations = shape.annotations.applied().map(|text| format!(",{text}"));
+    let preferences = format!("return=representation{}", annotations.unwrap_or_default());
+    Ok(answer.with(applied, &preferences))
 }
 
 fn represent(
@@ -148,7 +161,11 @@ fn represent(
     let mut body = Map::new();
     body.insert("@odata.context".to_owned(), json!(context));
     body.extend(shape.document(store, row));
-    ApiResponse::json(status, &Value::Object(body))
+    let answer = ApiResponse::json(status, &Value::Object(body));
+    match shape.annotations.applied() {
+        None => answer,
+        Some(applied) => answer.with(HeaderName::from_static("preference-applied"), &applied),
+    }
 }
 
 pub(super) fn existing<'a>(
