@@ -102,10 +102,12 @@ impl Message {
 
     /// An id for something this attempt sends: the same when the client sends it twice, so that
     /// duplicate detection folds it; another one for every other attempt, so that it never swallows
-    /// what a later attempt owes.
+    /// what a later attempt owes. The lock token tells apart the attempts of a notification that was
+    /// posted twice, whose two messages have the same id and each a first delivery.
     #[must_use]
     pub fn derived_id(&self, what: &str) -> Uuid {
-        let name = format!("{}/{}/{what}", self.message_id, self.delivery_count);
+        let (id, delivery, lock) = (&self.message_id, self.delivery_count, self.lock_token);
+        let name = format!("{id}/{delivery}/{lock}/{what}");
         Uuid::new_v5(&DERIVED, name.as_bytes())
     }
 
@@ -230,5 +232,11 @@ pub(crate) mod tests {
             ..first.clone()
         };
         assert_ne!(id(&first, true), id(&redelivered, true));
+        // The same notification, posted again by a sweep after the detection window: a message of its own.
+        let posted_again = Message {
+            lock_token: Uuid::from_u128(2),
+            ..first.clone()
+        };
+        assert_ne!(id(&first, true), id(&posted_again, true));
     }
 }

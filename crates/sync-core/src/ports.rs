@@ -40,6 +40,8 @@ pub struct Delivery {
     pub version: Option<RowVersion>,
     /// Of the change that led to it.
     pub correlation_id: String,
+    /// Names this decision to deliver.
+    pub attempt: Uuid,
     /// What to do.
     pub change: Change,
 }
@@ -54,13 +56,18 @@ pub enum Change {
 }
 
 impl Delivery {
-    /// The same for every call that carries the same change: `{table}:{rowId}:{version}`.
+    /// The same for the tries of one decision to deliver, another for each later one:
+    /// `{table}:{rowId}:{version}:{attempt}`.
+    ///
+    /// A version alone would not do. A target that remembers keys would answer a repair from memory,
+    /// since the row was delivered at that version before somebody overwrote it; and a deleted row has
+    /// the version of its last delivery.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        match self.version {
-            Some(version) => format!("{}:{version}", self.row),
-            None => format!("{}:deleted", self.row),
-        }
+        let version = self
+            .version
+            .map_or_else(|| "deleted".to_owned(), |v| v.to_string());
+        format!("{}:{version}:{}", self.row, self.attempt.simple())
     }
 }
 

@@ -254,6 +254,7 @@ mod tests {
             },
             version: Some(RowVersion(5)),
             correlation_id: "c".into(),
+            attempt: Uuid::nil(),
             change,
         };
         let status = StatusCode::from_u16(status).unwrap();

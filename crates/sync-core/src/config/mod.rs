@@ -38,6 +38,16 @@ pub struct TargetConfig {
     pub timeout: Duration,
 }
 
+impl TargetConfig {
+    /// No call takes effect later than this after it was sent: the target is taken to be done with a
+    /// call within one more timeout after its caller gave up. Nothing can be known beyond that; what a
+    /// slower target does is found by reconciliation, or refused by a target that compares versions.
+    #[must_use]
+    pub fn longest_call(&self) -> Duration {
+        self.timeout * 2
+    }
+}
+
 /// One table, checked.
 #[derive(Debug, Clone)]
 pub struct TableConfig {

@@ -155,7 +155,7 @@ impl Outbound {
         (message.delivery_count > 1).then(|| {
             let text = "An earlier attempt at this message ended without an answer.";
             Failure::transient(Stage::Deliver, "AttemptDied", text)
-                .lingering(self.parts.config.target.timeout)
+                .lingering(self.parts.config.target.longest_call())
         })
     }
 
@@ -187,7 +187,7 @@ impl Outbound {
         answer.await.unwrap_or_else(|_| {
             let text = "The flight of this row ended without an answer.";
             let failure = Failure::transient(Stage::Deliver, "FlightLost", text);
-            Err(failure.lingering(self.parts.config.target.timeout))
+            Err(failure.lingering(self.parts.config.target.longest_call()))
         })
     }
 

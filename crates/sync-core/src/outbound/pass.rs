@@ -37,7 +37,7 @@ pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut fligh
     };
     for _ in 0..MOST_PASSES {
         let (covered, notices) = flight.cover();
-        let lingering = course.parts.config.target.timeout;
+        let lingering = course.parts.config.target.longest_call();
         let passed = bounded(until, course.pass(&notices)).await;
         // The deadline may have cut a delivery off.
         let passed = passed.map_err(|f| match f.code {
@@ -136,6 +136,9 @@ impl Course {
             row,
             version,
             correlation_id: correlation.clone(),
+            attempt: newest
+                .message
+                .derived_id(&format!("delivery/{}", self.deliveries)),
             change,
         };
         let receipt = if delivery.change == Change::Delete(DeletePolicy::Ignore) {

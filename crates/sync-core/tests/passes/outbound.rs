@@ -1,6 +1,6 @@
 //! The outbound passes.
 
-use crate::world::{World, busy, message, raw, refused};
+use crate::world::{ROW, World, busy, message, raw, refused};
 use sync_core::acknowledgement::Outcome;
 use sync_core::decide::Disposition;
 use sync_core::message::{Message, RETRY_COUNT};
@@ -112,8 +112,8 @@ async fn a_redelivery_comes_back_once_what_its_dead_attempt_sent_must_have_taken
         ..message("n1", 5)
     };
     let got = world.outbound().handle(redelivered).await.unwrap();
-    // sync.json: target.timeoutSeconds is 20.
-    let wait = std::time::Duration::from_secs(20);
+    // sync.json: target.timeoutSeconds is 20, and its process may have died right after sending.
+    let wait = std::time::Duration::from_secs(40);
     assert!(
         matches!(got, Disposition::Reschedule { delay, counts: true } if delay >= wait),
         "{got:?}"
@@ -191,6 +191,24 @@ async fn a_delete_carries_no_version_when_one_of_its_notifications_has_none() {
         (Disposition::Complete, Disposition::Complete)
     );
     assert_eq!(world.lock().versions, [None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_decision_to_deliver_has_a_key_of_its_own_which_its_tries_share() {
+    let world = World::new("x", 5);
+    world.lock().refusals.push_back(busy());
+    let outbound = world.outbound();
+    outbound.handle(message("n1", 5)).await.unwrap();
+    let mut copy = message("n1~1", 5);
+    copy.properties.insert(RETRY_COUNT.into(), 1.into());
+    outbound.handle(copy).await.unwrap();
+    world.lock().row = None;
+    outbound.handle(message("n2", 5)).await.unwrap();
+    let keys = world.lock().keys.clone();
+    assert_eq!(keys.len(), 4);
+    assert_eq!(keys[0], keys[1], "a try of the same delivery");
+    assert!(keys[1] != keys[2] && keys[2] != keys[3], "{keys:?}");
+    assert!(keys[0].starts_with(&format!("contact:{ROW}:5:")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) overwritten_after_delivery: VecDeque<Option<String>>,
     /// The versions deliveries carried.
     pub(crate) versions: Vec<Option<i64>>,
+    /// The idempotency keys of all calls.
+    pub(crate) keys: Vec<String>,
     pub(crate) inbound_down: bool,
     /// Order of what happened, for the order of effects.
     pub(crate) log: Vec<&'static str>,
@@ -195,6 +197,7 @@ impl Target for World {
         tokio::time::sleep(Duration::from_millis(20)).await;
         {
             let mut s = self.lock();
+            s.keys.push(delivery.idempotency_key());
             if let Some(refusal) = s.refusals.pop_front() {
                 return Err(refusal);
             }
