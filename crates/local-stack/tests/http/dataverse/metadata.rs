@@ -85,3 +85,42 @@ async fn choices_keys_and_lookups_are_listed() {
         "primarycontactid"
     );
 }
+
+#[tokio::test]
+async fn option_sets_come_only_when_expanded_and_with_their_labels() {
+    let dataverse = empty().await;
+    let column = "EntityDefinitions(LogicalName='account')/Attributes(LogicalName='industrycode')\
+                  /Microsoft.Dynamics.CRM.PicklistAttributeMetadata";
+    let plain = get(&dataverse, column).await;
+    assert_eq!(plain.body["LogicalName"], "industrycode");
+    assert!(plain.body.get("OptionSet").is_none());
+    let path = format!("{column}?$select=LogicalName&$expand=OptionSet($select=Options)");
+    let expanded = get(&dataverse, &path).await;
+    let option = &expanded.body["OptionSet"]["Options"][6];
+    assert_eq!(option["Value"], 7);
+    assert_eq!(option["Label"]["UserLocalizedLabel"]["Label"], "Consulting");
+    assert_eq!(option["Label"]["LocalizedLabels"][0]["LanguageCode"], 1033);
+    let wrong = column.replace("Picklist", "String");
+    assert_eq!(get(&dataverse, &wrong).await.status, 404);
+}
+
+#[tokio::test]
+async fn relationships_are_seen_from_both_ends() {
+    let dataverse = empty().await;
+    let table = "EntityDefinitions(LogicalName='contact')";
+    let one = get(&dataverse, &format!("{table}/OneToManyRelationships")).await;
+    let ends = |one: &serde_json::Value| {
+        let end = |name: &str| one[name].as_str().unwrap().to_owned();
+        (end("ReferencingEntity"), end("ReferencingAttribute"))
+    };
+    let of_contact: Vec<_> = one.values().iter().map(ends).collect();
+    assert!(of_contact.contains(&("account".to_owned(), "primarycontactid".to_owned())));
+    let many = get(&dataverse, &format!("{table}/ManyToManyRelationships")).await;
+    assert!(many.values().is_empty());
+    let path = "RelationshipDefinitions?$filter=SchemaName eq 'account_primarycontactid'";
+    let found = get(&dataverse, path).await;
+    assert_eq!(found.values()[0]["ReferencedEntity"], "contact");
+    let id = found.values()[0]["MetadataId"].as_str().unwrap();
+    let by_id = get(&dataverse, &format!("RelationshipDefinitions({id})")).await;
+    assert_eq!(by_id.body["SchemaName"], "account_primarycontactid");
+}

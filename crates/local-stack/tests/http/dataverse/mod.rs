@@ -1,3 +1,4 @@
+mod annotations;
 mod auth;
 mod batch;
 mod bus;
@@ -11,6 +12,7 @@ mod protection;
 mod reads;
 mod scripts;
 mod tls;
+mod tracking;
 mod wire;
 mod writes;
 

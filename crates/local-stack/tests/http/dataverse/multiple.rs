@@ -3,7 +3,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Answer, empty, request, send};
+use super::{Answer, empty, request, sampled, send};
 
 async fn run(dataverse: &Dataverse, action: &str, targets: Value) -> Answer {
     let path = format!("accounts/Microsoft.Dynamics.CRM.{action}");
@@ -97,4 +97,31 @@ async fn an_unknown_action_is_a_wrong_name() {
     let dataverse = empty().await;
     let answer = run(&dataverse, "DeleteMultiple", json!([])).await;
     assert_eq!((answer.status, answer.code()), (404, "0x80060888"));
+}
+
+#[tokio::test]
+async fn a_bulk_delete_by_ids_deletes_them_and_causes_an_event_each() {
+    let dataverse = sampled().await;
+    let ids = dataverse.ids("account");
+    let condition = |attribute: &str| {
+        json!({"QuerySet": [{
+            "EntityName": "account",
+            "Criteria": {"Conditions": [{
+                "AttributeName": attribute,
+                "Operator": "In",
+                "Values": [{"Value": ids[0]}, {"Value": ids[1]}, {"Value": uuid::Uuid::new_v4()}],
+            }]},
+        }]})
+    };
+    let post =
+        |body: serde_json::Value| send(request(&dataverse, Method::POST, "BulkDelete").json(&body));
+    let other = post(condition("primarycontactid")).await;
+    assert_eq!(other.status, 501);
+    let answer = post(condition("accountid")).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body["JobId"].is_string());
+    assert_eq!(dataverse.ids("account"), ids[2..]);
+    let deletes = dataverse.outbox();
+    let deletes = deletes.iter().filter(|row| row["dvs_table"] == "account");
+    assert_eq!(deletes.count(), 2);
 }
