@@ -25,7 +25,11 @@ impl World {
     }
 
     async fn with_retries(max_retries: u32) -> Self {
-        let mut sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+        Self::with(sync, max_retries).await
+    }
+
+    async fn with(mut sync: Value, max_retries: u32) -> Self {
         sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
             "inProcessRetries": 0, "configDelaySeconds": 0.5});
         sync["target"]["timeoutSeconds"] = json!(1);
@@ -357,6 +361,28 @@ async fn deletes_travel_and_the_acknowledgement_recreates_nothing() {
             .is_none()
     );
     assert!(world.stack.dataverse.row("account", saved.id).is_none());
+}
+
+#[tokio::test]
+async fn a_table_may_deactivate_its_rows_in_the_target_instead_of_deleting_them() {
+    let mut sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+    sync["tables"]["account"]["onDelete"] = json!({"deactivate": {"state": 1}});
+    let world = World::with(sync, 12).await;
+    let columns = json!({"name": "Retired"});
+    let saved = world.stack.dataverse.save("account", None, &columns);
+    let id = saved.unwrap().id;
+    world.drained().await;
+    world.stack.dataverse.delete("account", id).unwrap();
+    world.drained().await;
+    let row = world
+        .stack
+        .target
+        .row("customers", &id.to_string())
+        .unwrap();
+    assert_eq!(
+        (&row.body["name"], &row.body["state"]),
+        (&json!("Retired"), &json!(1))
+    );
 }
 
 #[tokio::test]

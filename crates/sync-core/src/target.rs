@@ -8,7 +8,7 @@ use http::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-use crate::config::{TableConfig, TargetConfig};
+use crate::config::{DeletePolicy, TableConfig, TargetConfig};
 use crate::credentials::{Secret, SecretSource};
 use crate::failure::{Failure, Stage};
 use crate::ports::{Change, Delivery, Receipt, Target};
@@ -60,6 +60,7 @@ impl HttpTarget {
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let request = match &delivery.change {
             Change::Upsert(payload) => self.http.put(url).json(&payload.body),
+            Change::Delete(DeletePolicy::Deactivate(members)) => self.http.patch(url).json(members),
             Change::Delete(_) => self.http.delete(url),
         };
         let mut request = request
@@ -239,7 +240,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::config::{DeletePolicy, SyncConfig};
+    use crate::config::SyncConfig;
     use crate::failure::Class;
     use crate::snapshot::{RowKey, RowVersion};
 

@@ -1,6 +1,6 @@
 //! The target system: a small customer API, as an ERP might offer it.
 //!
-//! `PUT` and `DELETE /customers/{externalId}` and `/contacts/{externalId}` keyed by the source
+//! `PUT`, `PATCH` and `DELETE /customers/{externalId}` and `/contacts/{externalId}` keyed by the source
 //! row's id, `GET` to look; an API key; the system's own ids in its answers. Everything that
 //! arrives is recorded, in the order in which it was applied.
 
@@ -75,7 +75,7 @@ pub struct Call {
 
 impl Call {
     fn writes(&self) -> bool {
-        self.method == "PUT" || self.method == "DELETE"
+        matches!(self.method.as_str(), "PUT" | "PATCH" | "DELETE")
     }
 }
 

@@ -114,6 +114,28 @@ impl Store {
         answer
     }
 
+    /// Changes the named members of a row that is there.
+    pub(super) fn patch(
+        &mut self,
+        entity: &'static str,
+        external_id: &str,
+        body: &[u8],
+        version: Option<&str>,
+        guard: bool,
+        now: OffsetDateTime,
+    ) -> Answer {
+        let Some(row) = self.row(entity, external_id) else {
+            return refusal(404, "not-found", "No row has this external id.");
+        };
+        let Ok(Value::Object(members)) = serde_json::from_slice(body) else {
+            return refusal(400, "bad-json", "The body must be a JSON object.");
+        };
+        let mut whole = row.body.clone();
+        whole.extend(members);
+        let whole = Value::Object(whole).to_string();
+        self.put(entity, external_id, whole.as_bytes(), version, guard, now)
+    }
+
     pub(super) fn delete(
         &mut self,
         entity: &'static str,

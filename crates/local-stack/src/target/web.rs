@@ -154,6 +154,10 @@ fn apply(inner: &mut Inner, request: &Request, now: OffsetDateTime) -> Answer {
             let body = &request.body;
             inner.store.put(entity, id, body, version, guard, now)
         }
+        "PATCH" if !id.is_empty() => {
+            let body = &request.body;
+            inner.store.patch(entity, id, body, version, guard, now)
+        }
         "DELETE" if !id.is_empty() => inner.store.delete(entity, id, version, guard),
         _ => refusal(
             405,

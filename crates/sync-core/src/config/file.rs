@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ROW_ID, SyncConfig, TableConfig, TargetConfig};
 use crate::breaker::BreakerSettings;
@@ -93,15 +93,17 @@ impl Field {
     }
 }
 
-/// What a deleted row means for the target.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// What a deleted row means for the target: `"delete"`, `"ignore"`, or `{"deactivate": {..}}`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeletePolicy {
     /// The target deletes its row.
     #[default]
     Delete,
-    /// The target keeps its row.
+    /// The target keeps its row as it is.
     Ignore,
+    /// The target keeps its row and is sent these members, by `PATCH`, e.g. `{"state": 1}`.
+    Deactivate(Map<String, Value>),
 }
 
 /// The integration's own columns on a source table. None of them may trigger a notification.
@@ -243,6 +245,11 @@ impl TableFile {
             findings.push(format!(
                 "tables.{name}.target.path is {:?}, but must start with / and hold {ROW_ID}, e.g. \"/customers/{ROW_ID}\"",
                 self.target.path
+            ));
+        }
+        if matches!(&self.on_delete, DeletePolicy::Deactivate(members) if members.is_empty()) {
+            findings.push(format!(
+                "tables.{name}.onDelete.deactivate is empty, but must hold what tells the target, e.g. {{\"state\": 1}}"
             ));
         }
         if self.fields.is_empty() {

@@ -128,7 +128,7 @@ impl Course {
                 )
             }
             Latest::Gone => {
-                let change = Change::Delete(self.table.on_delete);
+                let change = Change::Delete(self.table.on_delete.clone());
                 (self.last_known(notices), Outcome::Deleted, change, None)
             }
         };
