@@ -20,7 +20,7 @@ async fn dying_between_the_delivery_and_its_acknowledgement_delivers_again_and_a
     assert_eq!(
         s.versions,
         [Some(5), Some(5)],
-        "the same version, so the same idempotency key"
+        "read again, and still the latest"
     );
 }
 
