@@ -188,6 +188,7 @@ impl Dataverse {
         };
         let save = Save {
             now: OffsetDateTime::now_utc(),
+            user_id: Uuid::new_v5(&Uuid::NAMESPACE_OID, b"user"),
             correlation_id: Uuid::new_v4(),
             traceparent: trace::parent(None),
             tag: None,

@@ -35,7 +35,8 @@ impl Operation {
 /// One committed change of an account or a contact that was not an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The notification it caused; `None` when no step was registered for what changed.
+    /// The notification it caused, or the `OperationId` of the native event; `None` when no step was
+    /// registered for what changed.
     pub notification_id: Option<Uuid>,
     /// One per save, over all the rows it touched.
     pub correlation_id: Uuid,
@@ -135,13 +136,13 @@ pub struct DataverseCounters {
     pub integration: RequestCounts,
     /// Requests of users over HTTP.
     pub users: RequestCounts,
-    /// Notifications caused: outbox rows written by the synchronous step.
+    /// Events triggered: notifications written to the outbox, and native events.
     pub events: u64,
     /// Distinct rows among the changes.
     pub rows_changed: usize,
     /// Notifications the asynchronous step handed to Service Bus.
     pub posted: u64,
-    /// Posts that failed and were left to the sweep.
+    /// Posts that failed and were left to the sweep, or for native events to the platform.
     pub post_failures: u64,
     /// Per user and web server: what was let through, and 429s answered by limit.
     pub servers: ProtectionCounts,
@@ -165,6 +166,7 @@ impl Journal {
             self.changes.push(change);
         }
         self.counters.rows_changed = self.rows_changed.len();
+        self.counters.post_failures += effects.too_large;
         self.ack_writes.append(&mut effects.ack_writes);
     }
 }

@@ -5,14 +5,17 @@
 //!
 //! A save runs the plug-in's steps as the platform does: the synchronous step writes the outbox row
 //! in the same transaction ([`Step`]); the asynchronous one posts it to Service Bus after the save
-//! has returned ([`NotificationSender`]).
+//! has returned ([`NotificationSender`]). A table may instead be registered for the platform's own
+//! event, a `RemoteExecutionContext` ([`Emission::Native`]).
 
 mod cell;
 mod config;
 mod error;
+mod execution_context;
 mod faults;
 mod handle;
 mod journal;
+mod notification;
 mod odata;
 mod payload;
 mod posting;
@@ -35,7 +38,7 @@ pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts,
 pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
 pub use protection::{Costs, Limit, Limits, ProtectionCounts, ServerCounts, Spread, WebServers};
 pub use script::{BodyShape, KNOWN_ANSWERS, KnownAnswer, Script, ScriptedAnswer, ScriptedFault};
-pub use steps::Step;
+pub use steps::{Emission, Step};
 pub use web::USER_HEADER;
 
 use state::State;

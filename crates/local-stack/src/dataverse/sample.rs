@@ -165,6 +165,7 @@ pub(super) fn fill(store: &mut Store, accounts: usize, seed: u64, now: OffsetDat
     let steps = Steps::none();
     let save = Save {
         now,
+        user_id: Uuid::nil(),
         correlation_id: Uuid::nil(),
         traceparent: String::new(),
         tag: None,

@@ -18,6 +18,8 @@ use super::transaction::Transaction;
 #[derive(Debug)]
 pub(super) struct Save<'a> {
     pub(super) now: OffsetDateTime,
+    /// Id of the user row behind the caller.
+    pub(super) user_id: Uuid,
     /// One per save, over everything it touches.
     pub(super) correlation_id: Uuid,
     /// W3C trace context of the request, or a new one.
@@ -28,7 +30,8 @@ pub(super) struct Save<'a> {
 }
 
 impl Save<'_> {
-    fn is_integration(&self) -> bool {
+    /// Whether the plug-in is to return early.
+    pub(super) fn is_integration(&self) -> bool {
         self.tag.as_deref() == Some(self.steps.integration_tag())
     }
 }
@@ -71,8 +74,8 @@ pub(super) fn create(
         None,
     )?;
     if table.logical == "dvs_outbox" {
-        transaction.effects.postings.push(Posting {
-            outbox_id: id,
+        transaction.effects.postings.push(Posting::Outbox {
+            id,
             traceparent: save.traceparent.clone(),
         });
     }
@@ -234,12 +237,8 @@ fn finish(
     else {
         return Ok(());
     };
-    let notification = if save.is_integration() {
-        None
-    } else {
-        save.steps
-            .run(transaction, save, table, &row, operation, payload)?
-    };
+    let steps = save.steps;
+    let notification = steps.run(transaction, save, table, &row, operation, payload)?;
     let own = |name: &str| Table::is_own_column(name);
     let acknowledges =
         operation != Operation::Delete && (save.is_integration() || payload.names(table).any(own));

@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::cell::{Cell, format_time};
+use super::cell::Cell;
 use super::error::ApiError;
+use super::execution_context::Event;
 use super::journal::Operation;
+use super::notification::notification;
 use super::payload::Payload;
+use super::posting::Posting;
 use super::schema::{Schema, Table};
 use super::service::{self, Save};
 use super::store::Row;
 use super::transaction::Transaction;
+
+/// What a step does when it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Emission {
+    /// The plug-in: it writes an outbox row in the save's transaction, and posts it afterwards.
+    #[default]
+    Outbox,
+    /// The platform: it posts a `RemoteExecutionContext` to a Service Bus endpoint afterwards. No
+    /// plug-in runs, so nothing returns early at the integration's tag; the filtering attributes
+    /// alone keep acknowledgements from coming back.
+    Native,
+}
 
 /// The registered steps of one table: Create, Update and Delete, PostOperation, synchronous.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +38,8 @@ pub struct Step {
     pub filtering_attributes: Vec<String>,
     /// Columns of the pre-image a delete notification carries.
     pub delete_image: Vec<String>,
+    /// What the step does.
+    pub emission: Emission,
 }
 
 impl Step {
@@ -34,6 +49,7 @@ impl Step {
             table: table.to_owned(),
             filtering_attributes: filtering.iter().map(ToString::to_string).collect(),
             delete_image: image.iter().map(ToString::to_string).collect(),
+            emission: Emission::Outbox,
         };
         vec![
             step(
@@ -74,6 +90,38 @@ impl Step {
                 &["fullname", "emailaddress1", "dvs_targetid"],
             ),
         ]
+    }
+}
+
+impl Step {
+    /// Leaves the event to the platform; returns the id of the system job.
+    fn emit(
+        &self,
+        transaction: &mut Transaction<'_>,
+        save: &Save<'_>,
+        table: &Table,
+        row: &Row,
+        operation: Operation,
+        payload: &Payload,
+    ) -> Uuid {
+        let event = Event {
+            operation_id: Uuid::new_v4(),
+            save,
+            table,
+            row,
+            operation,
+            payload,
+            delete_image: &self.delete_image,
+        };
+        match event.message() {
+            Some(message) => {
+                let posting = Posting::Endpoint { message, failed: 0 };
+                transaction.effects.postings.push(posting);
+            }
+            // The system job fails, and nobody tries it again.
+            None => transaction.effects.too_large += 1,
+        }
+        event.operation_id
     }
 }
 
@@ -159,6 +207,19 @@ impl Steps {
         if operation == Operation::Update && !payload.names(table).any(listed) {
             return Ok(None);
         }
+        if step.emission == Emission::Native {
+            return Ok(Some(step.emit(
+                transaction,
+                save,
+                table,
+                row,
+                operation,
+                payload,
+            )));
+        }
+        if save.is_integration() {
+            return Ok(None);
+        }
         let schema = transaction.schema();
         let Some(outbox) = schema.by_logical("dvs_outbox") else {
             return Ok(None);
@@ -202,41 +263,4 @@ impl Steps {
         service::create(transaction, save, outbox, id, &payload)?;
         Ok(Some(id))
     }
-}
-
-/// The notification, version 1.
-fn notification(
-    id: Uuid,
-    save: &Save<'_>,
-    step: &Step,
-    table: &Table,
-    row: &Row,
-    operation: Operation,
-) -> Value {
-    let mut notification = json!({
-        "schemaVersion": 1,
-        "notificationId": id,
-        "correlationId": save.correlation_id,
-        "table": table.logical,
-        "sourceRowId": row.id,
-        "operation": operation.as_str(),
-        "occurredAt": format_time(save.now),
-        // A text, because JSON numbers stop being exact above 2^53 in many readers.
-        "rowVersion": row.version.to_string(),
-    });
-    if operation == Operation::Delete {
-        let image: Map<String, Value> = step
-            .delete_image
-            .iter()
-            .map(|name| (name.clone(), row.get(table, name).to_json()))
-            .collect();
-        notification["preImage"] = Value::Object(image);
-    }
-    notification
-}
-
-/// A notification as the asynchronous step reads it back from the outbox row.
-pub(super) fn body_of(outbox: &Table, row: &Row) -> Bytes {
-    let payload = row.get(outbox, "dvs_payload").as_text();
-    Bytes::copy_from_slice(payload.unwrap_or_default().as_bytes())
 }

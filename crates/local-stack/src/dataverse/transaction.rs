@@ -15,8 +15,10 @@ use super::store::{Row, Store};
 pub(super) struct Effects {
     pub(super) changes: Vec<Change>,
     pub(super) ack_writes: Vec<AckWrite>,
-    /// Outbox rows created, which the asynchronous step now posts.
+    /// What the asynchronous steps now post.
     pub(super) postings: Vec<Posting>,
+    /// Events too large to be posted.
+    pub(super) too_large: u64,
 }
 
 /// An open transaction; dropped without [`commit`](Self::commit), everything it did is undone.

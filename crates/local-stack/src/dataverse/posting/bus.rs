@@ -34,12 +34,8 @@ impl NotificationSender for BusSender {
         message.message_id = Some(notification.message_id);
         message.correlation_id = Some(notification.correlation_id);
         message.content_type = Some("application/json".to_owned());
-        for (name, value) in [
-            ("x-source-table", notification.table.as_str()),
-            ("traceparent", &notification.traceparent),
-            ("Diagnostic-Id", &notification.traceparent),
-        ] {
-            message.properties.insert(name.to_owned(), value.into());
+        for (name, value) in notification.properties {
+            message.properties.insert(name, value.as_str().into());
         }
         let sent = self.client.send(&self.entity, message).await;
         sent.map_err(|error| PostFailed(chain(&error)))

@@ -1,14 +1,16 @@
-//! The plug-in's asynchronous step: post the notification, then delete the outbox row.
+//! Asynchronous steps: what is posted to Service Bus after the save has returned.
 //!
-//! It runs after the save has returned. What fails here is left on the outbox row, for the sweep.
+//! Jobs run side by side and in no promised order, as system jobs do.
 
 mod bus;
+mod endpoint;
+mod outbox;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -17,23 +19,21 @@ use uuid::Uuid;
 pub use bus::BusSender;
 
 use super::State;
-use super::cell::{Cell, whole_second};
-use super::faults::PostFault;
-use super::steps::body_of;
-use super::transaction::Transaction;
 
 /// A notification on its way to Service Bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundNotification {
-    /// `MessageId`: the outbox id.
+    /// `MessageId`: the outbox id, for a native event a new one each time.
     pub message_id: String,
     /// `CorrelationId`.
     pub correlation_id: String,
-    /// Logical name of the source table; application property `x-source-table`.
+    /// Logical name of the source table.
     pub table: String,
-    /// W3C trace context; application properties `traceparent` and `Diagnostic-Id`.
+    /// W3C trace context of the save.
     pub traceparent: String,
-    /// The notification as JSON.
+    /// Application properties.
+    pub properties: BTreeMap<String, String>,
+    /// The notification, or the native event, as JSON.
     pub body: Bytes,
 }
 
@@ -49,11 +49,17 @@ pub trait NotificationSender: Send + Sync {
     async fn post(&self, notification: OutboundNotification) -> Result<(), PostFailed>;
 }
 
-/// One asynchronous job: an outbox row was created.
+/// One asynchronous job.
 #[derive(Debug)]
-pub(super) struct Posting {
-    pub(super) outbox_id: Uuid,
-    pub(super) traceparent: String,
+pub(super) enum Posting {
+    /// The plug-in's: an outbox row was created.
+    Outbox { id: Uuid, traceparent: String },
+    /// The platform's: a Service Bus endpoint is registered for what happened.
+    Endpoint {
+        message: OutboundNotification,
+        /// How often it failed.
+        failed: u32,
+    },
 }
 
 /// Runs the jobs until stopped, so many at a time.
@@ -73,88 +79,18 @@ pub(super) async fn run(
         let (Some(job), Ok(slot)) = (job, slots.clone().acquire_owned().await) else {
             return;
         };
-        let (state, sender) = (state.clone(), sender.clone());
+        let (state, sender, stop) = (state.clone(), sender.clone(), stop.clone());
         tokio::spawn(async move {
-            post(&state, sender.as_ref(), &job).await;
-            state.job_done();
+            match job {
+                Posting::Outbox { id, traceparent } => {
+                    outbox::post(&state, sender.as_ref(), id, &traceparent).await;
+                    state.job_done();
+                }
+                Posting::Endpoint { message, failed } => {
+                    endpoint::post(&state, sender.as_ref(), message, failed, stop).await;
+                }
+            }
             drop(slot);
         });
     }
-}
-
-async fn post(state: &State, sender: &dyn NotificationSender, job: &Posting) {
-    let (notification, fault) = {
-        let mut inner = state.inner();
-        let Some(notification) = read(state, &inner.store, job) else {
-            // The sweep was faster.
-            return;
-        };
-        (notification, inner.draw_post_fault())
-    };
-    let posted = match fault {
-        PostFault::Fails => Err(PostFailed("a scripted fault".to_owned())),
-        PostFault::None | PostFault::CrashesAfterwards => sender.post(notification).await,
-    };
-    let mut inner = state.inner();
-    let failure = match posted {
-        // As if the worker died here: the row stays, and the sweep will post it again.
-        Ok(()) if fault == PostFault::CrashesAfterwards => {
-            inner.journal.counters.posted += 1;
-            return;
-        }
-        Ok(()) => None,
-        Err(failure) => Some(failure),
-    };
-    match &failure {
-        None => inner.journal.counters.posted += 1,
-        Some(_) => inner.journal.counters.post_failures += 1,
-    }
-    settle(state, &mut inner.store, job.outbox_id, failure);
-}
-
-fn read(state: &State, store: &super::store::Store, job: &Posting) -> Option<OutboundNotification> {
-    let outbox = state.schema.by_logical("dvs_outbox")?;
-    let row = store.row(outbox, job.outbox_id)?;
-    let text = |name| row.get(outbox, name).as_text().map(str::to_owned);
-    Some(OutboundNotification {
-        message_id: text("dvs_messageid").unwrap_or_else(|| job.outbox_id.to_string()),
-        correlation_id: text("dvs_correlationid").unwrap_or_default(),
-        table: text("dvs_table").unwrap_or_default(),
-        traceparent: job.traceparent.clone(),
-        body: body_of(outbox, row),
-    })
-}
-
-/// Deletes the outbox row, or marks it for the sweep.
-fn settle(state: &State, store: &mut super::store::Store, id: Uuid, failure: Option<PostFailed>) {
-    const RETRY_WAIT: i64 = 3;
-    let Some(outbox) = state.schema.by_logical("dvs_outbox") else {
-        return;
-    };
-    let mut transaction = Transaction::begin(store);
-    match failure {
-        None => {
-            transaction.remove(outbox, id);
-        }
-        Some(failure) => {
-            let Some(mut row) = transaction.store().row(outbox, id).cloned() else {
-                return;
-            };
-            let attempts = row.get(outbox, "dvs_attempts").as_int().unwrap_or(0) + 1;
-            let reason: String = failure.to_string().chars().take(4000).collect();
-            let next = whole_second(OffsetDateTime::now_utc() + state.retry_wait);
-            for (name, cell) in [
-                ("statuscode", Cell::Int(RETRY_WAIT)),
-                ("dvs_lasterror", Cell::Text(reason)),
-                ("dvs_attempts", Cell::Int(attempts)),
-                ("dvs_nextattempton", Cell::Time(next)),
-            ] {
-                if let Some(index) = outbox.column(name) {
-                    row.cells[index] = cell;
-                }
-            }
-            transaction.write(outbox, row);
-        }
-    }
-    transaction.commit();
 }

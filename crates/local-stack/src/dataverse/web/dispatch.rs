@@ -38,6 +38,7 @@ impl Operation<'_> {
     pub(super) fn save(&self) -> Save<'_> {
         Save {
             now: self.context.now,
+            user_id: self.context.user_id,
             correlation_id: self.context.correlation_id,
             traceparent: self.context.traceparent.clone(),
             tag: self.options.get("tag").map(str::to_owned),

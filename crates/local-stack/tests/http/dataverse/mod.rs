@@ -7,6 +7,7 @@ mod faults;
 mod lists;
 mod metadata;
 mod multiple;
+mod native;
 mod posting;
 mod protection;
 mod reads;

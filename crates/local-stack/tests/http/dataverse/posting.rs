@@ -15,14 +15,14 @@ use tokio::sync::Semaphore;
 use super::{request, send};
 
 /// Keeps what it was given; refuses while told to; holds back while it has no permits.
-struct Recorder {
+pub(super) struct Recorder {
     posted: Mutex<Vec<OutboundNotification>>,
     refuses: bool,
     gate: Semaphore,
 }
 
 impl Recorder {
-    fn new(refuses: bool, permits: usize) -> Arc<Self> {
+    pub(super) fn new(refuses: bool, permits: usize) -> Arc<Self> {
         Arc::new(Self {
             posted: Mutex::default(),
             refuses,
@@ -30,7 +30,7 @@ impl Recorder {
         })
     }
 
-    fn posted(&self) -> Vec<OutboundNotification> {
+    pub(super) fn posted(&self) -> Vec<OutboundNotification> {
         self.posted.lock().unwrap().clone()
     }
 }

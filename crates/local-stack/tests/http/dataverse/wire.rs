@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{empty, request, sample, sampled};
 
 /// Compares with `golden/{name}`, with what differs from run to run replaced.
-fn assert_golden(name: &str, text: &str) {
+pub(super) fn assert_golden(name: &str, text: &str) {
     let path = format!(
         "{}/tests/http/dataverse/golden/{name}",
         env!("CARGO_MANIFEST_DIR")
