@@ -53,9 +53,13 @@ figures! {
     late: "late applies",
     /// Outbox rows sent by the sweeper.
     swept: "swept from the outbox",
-    /// Rows whose last overwriter lost its lock and then died or failed, on a target without a version
-    /// guard: nothing short of a guard can fence those, and the ledger leaves them out.
-    unfenced: "rows no lock could fence",
+    /// Rows that differ, and a dead letter says why.
+    explained: "rows that differ with a dead letter",
+    /// Rows that differ because their last overwriter lost its lock and then died or failed, on a target
+    /// that does not compare versions: only a comparing target can fence those.
+    unfenced: "rows that differ since no lock could fence",
+    /// Rows that were rejected last and say otherwise.
+    hidden_rejections: "rejections hidden by an older answer",
     /// Virtual seconds.
     virtual_seconds: "virtual seconds",
 }

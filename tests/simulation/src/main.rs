@@ -109,13 +109,13 @@ fn verdict(outcome: &Outcome) -> ExitCode {
 fn describe(plan: &Plan) -> String {
     let faults: Vec<_> = plan.faults().iter().map(|f| f.name()).collect();
     format!(
-        "seed {}: {} notifications, {} rows, {}+{} instances, {} target, faults: {}",
+        "seed {}: {} notifications, {} rows, {}+{} instances, {:?} target, faults: {}",
         plan.seed,
         plan.notifications,
         plan.rows,
         plan.outbound_instances,
         plan.inbound_instances,
-        if plan.guard { "comparing" } else { "plain" },
+        plan.target,
         if faults.is_empty() {
             "none".to_owned()
         } else {

@@ -92,6 +92,27 @@ impl FromStr for Fault {
     }
 }
 
+/// What a target does to help itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// Nothing: the last write wins, as in most systems.
+    Plain,
+    /// It refuses what is older than what it holds.
+    Comparing,
+    /// It carries out each idempotency key once, and repeats its answer after that.
+    RememberingKeys,
+}
+
+impl TargetKind {
+    /// Plain ones are the most common and the hardest.
+    const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::Plain,
+        Self::Comparing,
+        Self::RememberingKeys,
+    ];
+}
+
 /// Everything a run is made of.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -109,8 +130,8 @@ pub struct Plan {
     pub concurrency: usize,
     /// Mean time between two changes.
     pub pace: Duration,
-    /// Whether the target compares versions. A plain one does not.
-    pub guard: bool,
+    /// What the target does to help itself.
+    pub target: TargetKind,
     /// Duplicate detection window of the queues.
     pub duplicate_window: Option<Duration>,
     /// How long after its caller gave up the target may still apply a change.
@@ -128,12 +149,13 @@ impl Plan {
         // Another stream than the run's own, so that a plan can be shrunk and its run stays comparable.
         let mut dice = Dice::new(seed ^ 0x5eed_5eed_5eed_5eed);
         let share = dice.pick(&[0.0, 0.3, 0.6, 1.0]);
+        let concurrency = dice.pick(&[4, 16, 64]);
         let rates = Fault::ALL.iter().map(|fault| {
             let (on, rate) = (dice.chance(share), dice.pick(&RATES));
             match (on, fault) {
                 (false, _) => 0.0,
-                // Per await, of which a message has a dozen.
-                (true, Fault::Crash) => rate.min(0.03) / 3.0,
+                // Per await, of which a message has a dozen, and each death takes all that is in hand.
+                (true, Fault::Crash) => rate.min(0.03) / (1.0 + concurrency as f64 / 4.0),
                 (true, Fault::SettleLost | Fault::LockLost) => rate.min(0.1),
                 (true, _) => rate,
             }
@@ -145,9 +167,9 @@ impl Plan {
             rows: dice.pick(&[1, 2, 4, 8, 16]),
             outbound_instances: dice.pick(&[1, 2, 2, 3]),
             inbound_instances: dice.pick(&[1, 2]),
-            concurrency: dice.pick(&[4, 16, 64]),
+            concurrency,
             pace: Duration::from_millis(dice.pick(&[5, 50, 500, 3000])),
-            guard: dice.chance(0.25),
+            target: dice.pick(&TargetKind::ALL),
             duplicate_window: dice
                 .pick(&[None, Some(30), Some(600)])
                 .map(Duration::from_secs),

@@ -20,6 +20,7 @@ use crate::world::{Part, World};
 /// The run's own `sync.json`; its patience stands once more in `ledger::copies`.
 const SYNC_JSON: &str = r#"{
   "targetSystem": "simulated",
+  "target": { "timeoutSeconds": 5 },
   "retry": {
     "baseSeconds": 5, "factor": 2, "capSeconds": 120, "jitter": 0.2, "maxRetries": 8,
     "maxAgeHours": 4, "configDelaySeconds": 60, "inProcessRetries": 2

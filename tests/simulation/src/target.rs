@@ -1,7 +1,7 @@
 //! The target system. A plain one takes whatever comes; one with a version guard refuses what is older
 //! than what it holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sync_core::ports::{Change, Delivery, Receipt, Target};
 
 use crate::dataverse::{REFUSED, value_of};
 use crate::life::Life;
-use crate::plan::Fault;
+use crate::plan::{Fault, TargetKind};
 use crate::wire::{Lost, Wire, exchange};
 use crate::world::{Part, State};
 
@@ -31,6 +31,8 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct TargetSystem {
     pub(crate) rows: BTreeMap<usize, Held>,
+    /// Idempotency keys carried out, where they are remembered.
+    keys: BTreeSet<String>,
 }
 
 /// How the target answers.
@@ -70,7 +72,7 @@ impl Target for SimTarget {
             );
             return self.failed(
                 number,
-                Failure::transient(Stage::Deliver, "TargetUnreachable", text),
+                Failure::transient(Stage::Deliver, "TargetUnreachable", text).lingering(PATIENCE),
             );
         };
         let code = match answer {
@@ -188,9 +190,12 @@ impl State {
         let answer = match fault {
             Some((answer, false)) => answer,
             _ if refused => Answer::Refused,
-            _ if self.plan.guard && self.holds_newer(number, name.is_some(), version) => {
+            _ if self.plan.target == TargetKind::Comparing
+                && self.holds_newer(number, name.is_some(), version) =>
+            {
                 Answer::Older
             }
+            _ if self.knows(&delivery.idempotency_key()) => Answer::Taken,
             _ => {
                 let what = name.as_deref().map_or("a delete".to_owned(), |n| {
                     n.chars().last().unwrap_or(' ').to_string()
@@ -206,6 +211,9 @@ impl State {
                 );
                 self.figures.deliveries += 1;
                 self.figures.late += u64::from(late);
+                // A delete without a version leaves the version it met, against what is still on its way.
+                let before = self.target.rows.get(&number).and_then(|h| h.version);
+                let version = version.or(before);
                 self.target.rows.insert(number, Held { name, version });
                 fault.map_or(Answer::Taken, |(answer, _)| answer)
             }
@@ -217,6 +225,12 @@ impl State {
             );
         }
         answer
+    }
+
+    /// The rule of a target that remembers keys.
+    fn knows(&mut self, key: &str) -> bool {
+        let remembers = self.plan.target == TargetKind::RememberingKeys;
+        remembers && !self.target.keys.insert(key.to_owned())
     }
 
     /// The rule of a target that compares: nothing older than what it holds, and nothing that was

@@ -24,6 +24,9 @@ pub(crate) const MARKER: &str = "SECRET-";
 /// The value the target refuses.
 pub(crate) const REFUSED: char = 'X';
 
+/// What the acknowledgement state says of a row whose change was rejected.
+pub(crate) const REJECTED: i64 = 3;
+
 /// A row of an account or contact.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {

@@ -62,9 +62,11 @@ impl State {
         let id = self.dice.uuid();
         // Somebody who asks for a row wants at least what it is now.
         let held = self.dataverse.rows.get(&number).map(|r| r.version);
-        let version = held
-            .filter(|_| kind == Kind::Resync)
-            .unwrap_or(self.dataverse.version);
+        let version = match kind {
+            Kind::Resync => held,
+            _ => announced,
+        };
+        let version = version.unwrap_or(self.dataverse.version);
         let body = self.notification(number, id, kind, hint, announced);
         self.figures.notifications += 1;
         self.truth.announce(Change {

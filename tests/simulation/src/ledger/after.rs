@@ -4,7 +4,8 @@ use service_bus::Value;
 use sync_core::acknowledgement::Outcome;
 
 use crate::broker::WORN_OUT;
-use crate::dataverse::{MARKER, value_of};
+use crate::dataverse::{MARKER, REJECTED, value_of};
+use crate::ledger::watch::AckSent;
 use crate::truth::Kind;
 use crate::world::{State, Which, table_of};
 
@@ -32,11 +33,11 @@ impl State {
         for row in 0..self.plan.rows {
             self.check_row(row);
             self.check_acknowledged(row);
+            self.count_hidden_rejection(row);
         }
         self.check_dead(Which::Outbound);
         self.check_dead(Which::Inbound);
         self.figures.coalesced = self.watch.coalesced();
-        self.figures.unfenced = self.watch.unfenced.len() as u64;
     }
 
     /// I1: none vanishes.
@@ -76,7 +77,11 @@ impl State {
         let expected = row.map(|r| value_of(number, r.letter));
         // Where deletes are ignored, anything may be left of a deleted row.
         let ignored = row.is_none() && table_of(number) == "contact";
-        if held == expected || ignored || self.watch.unfenced.contains(&number) {
+        if held == expected || ignored {
+            return;
+        }
+        if self.watch.unfenced.contains(&number) {
+            self.figures.unfenced += 1;
             return;
         }
         let owed = row.map(|r| r.changed);
@@ -96,6 +101,7 @@ impl State {
                 ack.row == number && at_last && ack.at > at + self.plan.lateness
             })
         });
+        self.figures.explained += u64::from(explained);
         if !explained {
             let text = format!("Dataverse holds {expected:?}, the target {held:?}");
             self.violation("I2", Some(number), text);
@@ -138,6 +144,30 @@ impl State {
         {
             let text = format!("the row says v{carried:?}, the newest acknowledged is v{newest:?}");
             self.violation("I4", Some(number), text);
+        }
+    }
+
+    /// A row whose newest answer is a rejection should say so. An acknowledgement of something older that
+    /// arrives later hides it; the dead-letter queue still has the reason, so this is counted only.
+    fn count_hidden_rejection(&mut self, number: usize) {
+        let Some(row) = self.dataverse.rows.get(&number) else {
+            return;
+        };
+        let second = |ack: &AckSent| ack.processed_at.unix_timestamp();
+        let acks = || self.watch.acks.iter().filter(|ack| ack.row == number);
+        let last = acks().map(second).max();
+        let mut newest = acks().filter(|ack| Some(second(ack)) == last);
+        let rejected = newest.all(|ack| {
+            ack.outcome == Outcome::Rejected
+                && ack.at >= row.created
+                && ack.version >= Some(row.changed)
+        });
+        let state = row
+            .ack
+            .get(&self.own_columns.state)
+            .and_then(|v| v.as_i64());
+        if last.is_some() && rejected && state != Some(REJECTED) {
+            self.figures.hidden_rejections += 1;
         }
     }
 

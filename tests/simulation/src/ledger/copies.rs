@@ -19,6 +19,8 @@ const CAP: f64 = 120.0;
 const JITTER: f64 = 0.2;
 pub(super) const MAX_RETRIES: i64 = 8;
 const CONFIG_DELAY: f64 = 60.0;
+/// A call to the target without an answer may still take effect for this long.
+const LINGERS: Duration = Duration::from_secs(10);
 /// No Retry-After is obeyed for longer.
 const LONGEST_OBEYED: f64 = 3600.0;
 
@@ -106,23 +108,33 @@ impl State {
         let counts: Vec<i64> = mine.map(|h| h.retry_count).collect();
         let failures = self.watch.failures.get(&(life.number, copy.row));
         let fitting = |f: &Failure| format!("{}/{}", f.stage, f.code) == copy.stage_and_code;
-        let mut classes: Vec<Class> = failures
+        let mut classes: Vec<(Class, Duration)> = failures
             .into_iter()
             .flatten()
             .filter(|(at, failure)| *at == now && fitting(failure))
-            .map(|(_, failure)| failure.class)
+            .map(|(_, failure)| (failure.class, failure.lingers.unwrap_or_default()))
             .collect();
+        if copy.stage_and_code.ends_with("/BreakerOpen") {
+            // Refused by the instance's own breaker, which says for how long.
+            let retry_after = Duration::from_secs_f64((copy.delay / (1.0 + JITTER)).max(BASE));
+            classes = vec![(Class::TargetDown { retry_after }, Duration::ZERO)];
+        }
+        if copy.stage_and_code.ends_with("/FlightLost") {
+            let text = format!("a flight of {} ended without an answer", life.name);
+            self.violation("I1", copy.row, text);
+        }
         if classes.is_empty() {
             // Not something that was answered: what a pass itself concluded.
             let retry_after = Duration::ZERO;
-            classes.push(Class::Transient);
-            classes.push(Class::Throttled { retry_after });
+            classes.push((Class::Transient, retry_after));
+            classes.push((Class::Transient, LINGERS));
+            classes.push((Class::Throttled { retry_after }, retry_after));
         }
         let fits = classes
             .iter()
             .any(|class| counts.iter().any(|count| patient(*class, *count, copy)));
         if !fits {
-            let permanent = classes.contains(&Class::Permanent);
+            let permanent = classes.iter().any(|(class, _)| *class == Class::Permanent);
             let text = format!(
                 "{} retries {} as RetryCount {} after {:.3}s; it had RetryCount {counts:?} and met {classes:?}",
                 life.name, copy.stage_and_code, copy.retry_count, copy.delay
@@ -133,7 +145,7 @@ impl State {
 }
 
 /// Whether a copy of a message with `count` retries is as it should be after a failure of `class`.
-fn patient(class: Class, count: i64, copy: &Copy) -> bool {
+fn patient((class, lingers): (Class, Duration), count: i64, copy: &Copy) -> bool {
     let backoff = (BASE * FACTOR.powi(i32::try_from(count).unwrap_or(i32::MAX))).min(CAP);
     let (least, counts) = match class {
         Class::Transient => (backoff, true),
@@ -143,7 +155,11 @@ fn patient(class: Class, count: i64, copy: &Copy) -> bool {
         Class::Config => (CONFIG_DELAY, false),
         Class::Permanent => return false,
     };
-    let most = least * (1.0 + JITTER) + 0.001;
+    let lingers = lingers.as_secs_f64();
+    let (least, most) = (
+        least.max(lingers),
+        (least * (1.0 + JITTER)).max(lingers) + 0.001,
+    );
     let waits = copy.delay >= least - 0.000_001 && copy.delay <= most;
     waits && copy.retry_count == count + i64::from(counts)
 }

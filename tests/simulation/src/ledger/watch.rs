@@ -2,19 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use sync_core::acknowledgement::Outcome;
 use sync_core::decide::Disposition;
 use sync_core::failure::{Class, Failure};
 use sync_core::message::{ORIGINAL_MESSAGE_ID, RETRY_COUNT};
-use sync_core::ports::{Change, Delivery};
+use sync_core::ports::{self, Delivery};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::Violation;
 use crate::broker::Stored;
-use crate::dataverse::MARKER;
+use crate::dataverse::{MARKER, Row};
 use crate::life::Life;
-use crate::truth::Kind;
+use crate::plan::TargetKind;
+use crate::truth::{Change, Kind};
 use crate::world::{State, Which};
 
 /// An acknowledgement that the inbound queue took.
@@ -25,6 +28,7 @@ pub(crate) struct AckSent {
     pub(crate) outcome: Outcome,
     pub(crate) version: Option<i64>,
     pub(crate) processed_at: OffsetDateTime,
+    pub(crate) correlation: String,
 }
 
 /// A message an instance is working on.
@@ -37,6 +41,9 @@ pub(super) struct InHand {
     row: Option<usize>,
 }
 
+/// Failures with the time they were seen at.
+pub(super) type Seen = Vec<(OffsetDateTime, Failure)>;
+
 /// What the ledger remembers while the run goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -45,13 +52,15 @@ pub(crate) struct Watch {
     ack_ids: BTreeMap<String, usize>,
     pub(super) in_hand: BTreeMap<Uuid, InHand>,
     /// Failures that reached a life about a row: when, what.
-    pub(super) failures: BTreeMap<(usize, Option<usize>), Vec<(OffsetDateTime, Failure)>>,
+    pub(super) failures: BTreeMap<(usize, Option<usize>), Seen>,
     /// The newest version a life delivered of a row.
     issued: BTreeMap<(usize, usize), i64>,
     /// A life was refused a row for good, and has not read it again since.
     refused: BTreeSet<(usize, usize)>,
     /// Rows overwritten by somebody who lost the lock and then could not repair it.
     pub(crate) unfenced: BTreeSet<usize>,
+    /// Rows that were told of a rejection, by its correlation id.
+    pub(crate) told_rejected: BTreeSet<(usize, String)>,
     completed: u64,
     acknowledgements: u64,
 }
@@ -114,7 +123,7 @@ impl State {
             let text = format!("{} delivers again what was refused for good", life.name);
             self.violation("I5", Some(row), text);
         }
-        let (Change::Upsert(_), Some(version)) = (&delivery.change, delivery.version) else {
+        let (ports::Change::Upsert(_), Some(version)) = (&delivery.change, delivery.version) else {
             return;
         };
         let newest = self.watch.issued.entry(key).or_insert(version.0);
@@ -185,7 +194,7 @@ impl State {
     /// Whoever works on without a lock repairs what it overwrites, as long as it lives and succeeds. If
     /// it does not, its message may be settled by another already, and nobody owes the repair.
     fn maybe_unfenced(&mut self, token: Uuid, row: Option<usize>) {
-        let fenced = self.plan.guard || self.outbound.holds(token);
+        let fenced = self.plan.target == TargetKind::Comparing || self.outbound.holds(token);
         if let (false, Some(row)) = (fenced, row) {
             self.note(
                 Some(row),
@@ -226,16 +235,23 @@ impl State {
     /// on its way.
     pub(crate) fn is_accounted_for(&self, about: usize) -> bool {
         let change = &self.truth.changes[about];
+        // A row that was deleted and came back has another notification for that.
+        let came_back = |deleted: &Change| {
+            let later = self.truth.changes.iter().skip(about + 1);
+            later
+                .clone()
+                .any(|c| c.row == deleted.row && c.kind == Kind::Saved)
+        };
         let acknowledged = self.watch.acks.iter().any(|ack| {
             let fresh = ack.at >= change.at;
+            let reached = ack.version >= Some(change.version);
             ack.row == change.row
-                && match ack.outcome {
-                    Outcome::Delivered => {
-                        ack.version >= Some(change.version)
-                            && (change.kind != Kind::Resync || fresh)
-                    }
-                    Outcome::Deleted => fresh,
-                    Outcome::Rejected => false,
+                && match (ack.outcome, change.kind) {
+                    (Outcome::Delivered, Kind::Saved) => reached,
+                    (Outcome::Delivered, Kind::Deleted) => reached && came_back(change),
+                    (Outcome::Delivered, _) => reached && fresh,
+                    (Outcome::Deleted, _) => fresh,
+                    (Outcome::Rejected, _) => false,
                 }
         });
         let usable = !matches!(change.kind, Kind::Poison(_));
@@ -253,18 +269,22 @@ impl State {
         else {
             return true;
         };
-        let held = self.acknowledged_version(ack.row);
         if ack.outcome == Outcome::Rejected {
-            let own = &self.own_columns;
-            let on = row.ack.get(&own.acknowledged_on).and_then(|v| v.as_str());
-            let on = on.and_then(|t| {
-                OffsetDateTime::parse(t, &time::format_description::well_known::Rfc3339).ok()
-            });
-            let later =
-                on.is_some_and(|on| on.unix_timestamp() >= ack.processed_at.unix_timestamp());
-            return later || held > ack.version;
+            // Whether it is still visible is another question; see `hidden_rejections`.
+            let told = (ack.row, ack.correlation.clone());
+            return self.watch.told_rejected.contains(&told) || self.is_later(row, ack);
         }
-        ack.version.is_none() || held >= ack.version
+        ack.version.is_none() || self.acknowledged_version(ack.row) >= ack.version
+    }
+
+    /// Whether a row carries an answer that is newer than this one, by version or by time.
+    fn is_later(&self, row: &Row, ack: &AckSent) -> bool {
+        let on = row.ack.get(&self.own_columns.acknowledged_on);
+        let on = on.and_then(Value::as_str);
+        let on = on.and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
+        let second = ack.processed_at.unix_timestamp();
+        on.is_some_and(|on| on.unix_timestamp() >= second)
+            || self.acknowledged_version(ack.row) > ack.version
     }
 
     /// The version a row carries as acknowledged.
