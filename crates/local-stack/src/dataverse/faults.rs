@@ -1,7 +1,10 @@
 //! What goes wrong in Dataverse, on purpose. Only the integration is hit, never a user's save.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::script::KnownAnswer;
 use crate::dice::Dice;
 
 /// Scripted faults. Rates are probabilities, 0 to 1; at most one fault hits a request.
@@ -22,6 +25,8 @@ pub struct DataverseFaults {
     pub rate_reset_after: f64,
     /// Answers 429 to a single operation of a `$batch`, per operation.
     pub rate_batch_part_429: f64,
+    /// Answers with one of [`KNOWN_ANSWERS`](super::KNOWN_ANSWERS), by its name.
+    pub rate_known: BTreeMap<String, f64>,
     /// Time every request takes, milliseconds.
     pub latency_ms: u64,
     /// The asynchronous step cannot reach Service Bus: the outbox row is left to the sweep.
@@ -40,6 +45,7 @@ impl Default for DataverseFaults {
             rate_reset_before: 0.0,
             rate_reset_after: 0.0,
             rate_batch_part_429: 0.0,
+            rate_known: BTreeMap::new(),
             latency_ms: 0,
             rate_post_failure: 0.0,
             rate_post_crash: 0.0,
@@ -55,6 +61,7 @@ pub(super) enum Fault {
     Unavailable,
     ResetBefore,
     ResetAfter,
+    Known(&'static KnownAnswer),
 }
 
 /// The fault that hits one post of the asynchronous step.
@@ -91,18 +98,34 @@ const THROTTLES: [Throttle; 3] = [
 
 impl DataverseFaults {
     pub(super) fn draw(&self, dice: &mut Dice) -> Fault {
-        let drawn = dice.pick(&[
+        let mut rates = vec![
             self.rate_429,
             self.rate_503,
             self.rate_reset_before,
             self.rate_reset_after,
-        ]);
-        match drawn {
+        ];
+        rates.extend(self.rate_known.values());
+        match dice.pick(&rates) {
             Some(0) => Fault::Throttled(THROTTLES[dice.below(THROTTLES.len())]),
             Some(1) => Fault::Unavailable,
             Some(2) => Fault::ResetBefore,
             Some(3) => Fault::ResetAfter,
-            _ => Fault::None,
+            Some(known) => {
+                let name = self.rate_known.keys().nth(known - 4);
+                let known = name.and_then(|name| KnownAnswer::named(name));
+                known.map_or(Fault::None, Fault::Known)
+            }
+            None => Fault::None,
+        }
+    }
+
+    /// # Errors
+    /// A sentence naming a known answer that does not exist.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut names = self.rate_known.keys();
+        match names.find(|name| KnownAnswer::named(name).is_none()) {
+            Some(name) => Err(format!("there is no known answer {name:?}")),
+            None => Ok(()),
         }
     }
 

@@ -80,6 +80,26 @@ impl Annotations {
         }
     }
 
+    /// Adds what is said of an error: details for people and support.
+    pub(super) fn add_details(&self, body: &mut Map<String, Value>, code: &str, message: &str) {
+        let help = format!(
+            "http://go.microsoft.com/fwlink/?LinkID=398563&error=Microsoft.Crm.CrmException%3a{}&client=platform",
+            code.trim_start_matches("0x")
+        );
+        for (name, value) in [
+            ("ErrorDetails.OperationStatus", "0"),
+            ("ErrorDetails.SubErrorCode", "-2146233088"),
+            ("HelpLink", &help),
+            ("TraceText", ""),
+            ("InnerError.Message", message),
+        ] {
+            let name = format!("Microsoft.PowerApps.CDS.{name}");
+            if self.wants(&name) {
+                body.insert(format!("@{name}"), json!(value));
+            }
+        }
+    }
+
     /// Adds what is said of a collection as a whole: its size, if it was counted.
     pub(super) fn add_total(
         &self,

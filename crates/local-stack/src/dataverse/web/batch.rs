@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::dispatch::{run, run_in};
+use super::dispatch::{refused, run, run_in};
 use super::message::{ApiRequest, ApiResponse};
 use super::mishap::{scripted, throttled};
 use super::multipart::{Part, Writer, boundary, parts, request};
@@ -39,13 +39,13 @@ fn operations_in(items: &[Item]) -> usize {
 pub(super) fn answer(state: &State, context: &Context, batch: &ApiRequest) -> ApiResponse {
     let items = match read(batch) {
         Ok(items) => items,
-        Err(error) => return odata_version(error.into()),
+        Err(error) => return refused(batch, &error),
     };
     let operations = operations_in(&items);
     if operations > MOST_OPERATIONS {
         let message =
             format!("The batch has {operations} operations; {MOST_OPERATIONS} are allowed.");
-        return odata_version(ApiError::bad_request(message).into());
+        return refused(batch, &ApiError::bad_request(message));
     }
     state
         .inner()
@@ -166,7 +166,7 @@ fn change_set(
                 }
                 answers.push((content_id.clone(), answer));
             }
-            Err(error) => return vec![(content_id.clone(), odata_version(error.into()))],
+            Err(error) => return vec![(content_id.clone(), refused(request, &error))],
         }
     }
     let effects = transaction.commit();

@@ -18,7 +18,8 @@ pub(super) async fn faults(Shared(port): Shared<Port>) -> Json<DataverseFaults> 
 
 pub(super) async fn change_faults(Shared(port): Shared<Port>, body: Bytes) -> Response {
     let mut inner = port.state.inner();
-    match admin::merge(&inner.faults, &body) {
+    let merged: Result<DataverseFaults, String> = admin::merge(&inner.faults, &body);
+    match merged.and_then(|faults| faults.check().map(|()| faults)) {
         Ok(faults) => {
             inner.set_faults(faults);
             Json(inner.faults.clone()).into_response()

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Map, json};
 use uuid::Uuid;
 
+use super::annotation::Annotations;
 use super::message::{ApiRequest, ApiResponse};
 use super::{
     Context, bulk_delete, list, metadata, multiple, odata_version, property, read, track, write,
@@ -103,9 +104,20 @@ pub(super) fn run(state: &State, context: &Context, request: &ApiRequest) -> Api
         }
         Err(error) => {
             drop(transaction);
-            odata_version(error.into())
+            refused(request, &error)
         }
     }
+}
+
+/// An error as the answer to one operation, with the details the request asked for.
+pub(super) fn refused(request: &ApiRequest, error: &ApiError) -> ApiResponse {
+    let mut body = Map::new();
+    body.insert("code".to_owned(), json!(error.code));
+    body.insert("message".to_owned(), json!(error.message));
+    Annotations::of(&request.headers).add_details(&mut body, error.code, &error.message);
+    let status = StatusCode::from_u16(error.status);
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    odata_version(ApiResponse::json(status, &json!({"error": body})))
 }
 
 /// Runs one operation in an open transaction; on an error the caller undoes it.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::dataverse::error::ApiError;
 
@@ -90,14 +90,5 @@ impl ApiResponse {
     pub(super) fn written(entity_url: &str) -> Self {
         let name = HeaderName::from_static("odata-entityid");
         Self::empty(StatusCode::NO_CONTENT).with(name, entity_url)
-    }
-}
-
-impl From<ApiError> for ApiResponse {
-    fn from(error: ApiError) -> Self {
-        let status = StatusCode::from_u16(error.status);
-        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = json!({"error": {"code": error.code, "message": error.message}});
-        Self::json(status, &body)
     }
 }

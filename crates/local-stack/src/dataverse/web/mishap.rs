@@ -32,7 +32,7 @@ pub(super) fn latency(script: &Script) -> u64 {
 }
 
 /// What a fault does before the work.
-pub(super) fn before(fault: Fault, retry_after: u64) -> Option<Mishap> {
+pub(super) fn before(fault: Fault, retry_after: u64, tenant: Uuid) -> Option<Mishap> {
     match fault {
         Fault::ResetBefore => Some(None),
         Fault::Unavailable => {
@@ -40,6 +40,7 @@ pub(super) fn before(fault: Fault, retry_after: u64) -> Option<Mishap> {
             Some(Some(page(status, "Service Unavailable")))
         }
         Fault::Throttled(throttle) => Some(Some(throttled(throttle, retry_after))),
+        Fault::Known(known) => Some(Some(scripted(&known.answer(), tenant))),
         Fault::None | Fault::ResetAfter => None,
     }
 }

@@ -206,7 +206,7 @@ async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
     let (before, after) = match script {
         Some(script) if script.after_commit => (None, scripted),
         _ => (
-            scripted.or_else(|| mishap::before(fault, retry_after)),
+            scripted.or_else(|| mishap::before(fault, retry_after, state.tenant)),
             mishap::after(fault),
         ),
     };

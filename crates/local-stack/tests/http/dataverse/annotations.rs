@@ -74,3 +74,16 @@ async fn a_counted_collection_says_whether_there_were_too_many_to_count() {
     let exceeded = &all.body["@Microsoft.Dynamics.CRM.totalrecordcountlimitexceeded"];
     assert_eq!(exceeded, false);
 }
+
+#[tokio::test]
+async fn an_error_is_told_in_detail_to_those_who_ask() {
+    let dataverse = sampled().await;
+    let path = "accounts(00000000-0000-0000-0000-000000000001)";
+    let plain = send(request(&dataverse, Method::GET, path)).await;
+    assert_eq!(plain.body["error"].as_object().unwrap().len(), 2);
+    let told = read(&dataverse, path, "odata.include-annotations=\"*\"").await;
+    assert_eq!((told.status, told.code()), (404, "0x80040217"));
+    let error = &told.body["error"];
+    let inner = &error["@Microsoft.PowerApps.CDS.InnerError.Message"];
+    assert_eq!(inner, &error["message"]);
+}

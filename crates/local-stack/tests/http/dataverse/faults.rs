@@ -43,6 +43,28 @@ async fn the_gateway_answers_503_with_html() {
 }
 
 #[tokio::test]
+async fn any_known_answer_can_be_made_likely() {
+    let rates = [("sql_deadlock", 0.5), ("bad_gateway", 0.5)];
+    let rates = rates.map(|(name, rate)| (name.to_owned(), rate));
+    let dataverse = faulty(DataverseFaults {
+        rate_known: rates.into(),
+        ..DataverseFaults::default()
+    })
+    .await;
+    let mut statuses = Vec::new();
+    for _ in 0..30 {
+        statuses.push(get(&dataverse, "accounts?$top=1").await.status);
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    assert_eq!(statuses, [500, 502]);
+    let admin = format!("{}/_admin/faults", dataverse.url());
+    let unknown = json!({"rate_known": {"sql_deadlok": 0.1}});
+    let answer = crate::client().post(&admin).json(&unknown).send().await;
+    assert_eq!(answer.unwrap().status(), 400);
+}
+
+#[tokio::test]
 async fn a_users_save_is_never_hit() {
     let dataverse = faulty(DataverseFaults {
         rate_503: 1.0,
