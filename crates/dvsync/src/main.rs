@@ -1,6 +1,7 @@
 //! The command line of dataverse-sync.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod emulate;
 mod local;
@@ -24,6 +25,8 @@ enum Command {
     Local(local::Options),
     /// Check sync.json, and print the exact retry schedule it means.
     Check(check::Options),
+    /// Measure one part against the stand-ins.
+    Bench(bench::Options),
     /// Start one stand-in alone.
     Emulate(emulate::Options),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Local(options) => local::run(options).await,
             Command::Check(options) => check::run(&options),
+            Command::Bench(options) => bench::run(options).await,
             Command::Emulate(options) => emulate::run(options).await.map(|()| ExitCode::SUCCESS),
         }
     });

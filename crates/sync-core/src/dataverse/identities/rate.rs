@@ -54,8 +54,10 @@ const BURST: f64 = 0.02;
 /// What a step adds while the bound is known, as a part of it: a quarter of a percent per window, so
 /// that the wall is touched, and a 429 paid, once in many windows.
 const CAREFUL: f64 = 0.0025 / STEPS;
-/// What a step adds while the bound is unknown, or was not met for long.
+/// What a step adds while the bound was not met for long.
 const BOLD: f64 = 0.05;
+/// What a step adds while the bound is unknown: four times as much after a window.
+const SEEKING: f64 = 0.15;
 /// Windows without a throttle after which careful growth doubles with every further one.
 const CALM_WINDOWS: i32 = 8;
 
@@ -149,7 +151,7 @@ impl Rate {
         self.fill(now);
         let bold = self.per_second * BOLD;
         self.per_second += match self.learned {
-            None => bold,
+            None => self.per_second * SEEKING,
             Some((borne, at)) => {
                 let calm = now.saturating_duration_since(at).as_secs_f64() / window;
                 let doublings = (calm as i32 - CALM_WINDOWS).clamp(0, 20);

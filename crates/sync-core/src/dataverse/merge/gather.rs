@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::narrow::ask_all;
 use super::plan::Plan;
+use super::rhythm::{Member, Rhythm};
 use super::size::{PageSize, Went};
 use super::{Merging, Pages};
 use crate::failure::{Failure, Stage};
@@ -18,6 +19,7 @@ pub(super) struct Gatherer<P: Pages>(Arc<Inner<P>>);
 
 struct Inner<P: Pages> {
     pages: P,
+    rhythm: Rhythm,
     state: Mutex<State<P>>,
 }
 
@@ -43,17 +45,27 @@ impl<P: Pages> Clone for Gatherer<P> {
 
 impl<P: Pages> Gatherer<P> {
     /// At most `most` rows fit into a page, which may take `timeout`.
-    pub(super) fn new(pages: P, merging: Merging, most: usize, timeout: Duration) -> Self {
+    pub(super) fn new(
+        pages: P,
+        merging: Merging,
+        most: usize,
+        timeout: Duration,
+        rhythm: &Rhythm,
+    ) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             plan: Plan::new(merging.linger),
             size: PageSize::new(merging.rows, most, timeout),
             timer: None,
         };
-        Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             pages,
+            rhythm: rhythm.clone(),
             state: Mutex::new(state),
-        }))
+        });
+        let member: Arc<dyn Member> = Arc::<Inner<P>>::clone(&inner);
+        rhythm.join(Arc::downgrade(&member));
+        Self(inner)
     }
 
     /// Asks, together with whoever asks at the same time. The page that answers is sent after this call.
@@ -80,15 +92,20 @@ impl<P: Pages> Gatherer<P> {
             let now = Instant::now();
             let mut state = self.state();
             let (waiting, page) = (state.waiting.len(), state.size.rows());
-            let oldest = |taken: usize| state.waiting.get(taken).map(|w| w.since);
-            match state.plan.next(waiting, page, oldest, now) {
+            let since = |n: usize| state.waiting.get(n).map(|w| w.since);
+            // Always in this order: the gatherer's lock, then the beat's.
+            let mut beat = self.0.rhythm.now();
+            match state.plan.next(&beat, waiting, page, since, now) {
                 Some(at) if at <= now => {
                     state.plan.start();
+                    beat.start();
+                    drop(beat);
                     drop(state);
                     tokio::spawn(self.clone().page());
                 }
                 Some(at) if state.timer.is_none_or(|timer| at < timer) => {
                     state.timer = Some(at);
+                    drop(beat);
                     drop(state);
                     tokio::spawn(self.clone().wake(at));
                     return;
@@ -142,6 +159,12 @@ impl<P: Pages> Gatherer<P> {
     }
 }
 
+impl<P: Pages> Member for Inner<P> {
+    fn beat(self: Arc<Self>) {
+        Gatherer(self).pump();
+    }
+}
+
 /// A page that was started. Its end, a panic included, lets the next one start.
 struct UnderWay<'a, P: Pages> {
     gatherer: &'a Gatherer<P>,
@@ -177,8 +200,7 @@ impl<P: Pages> Drop for UnderWay<'_, P> {
             drop(self.take());
         }
         let rows = self.rows.unwrap_or_default();
-        self.gatherer.state().plan.end(rows, Instant::now());
-        self.gatherer.pump();
+        self.gatherer.0.rhythm.end(rows);
     }
 }
 

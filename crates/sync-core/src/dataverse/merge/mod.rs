@@ -11,6 +11,7 @@ mod gather;
 mod narrow;
 mod plan;
 mod reads;
+mod rhythm;
 mod size;
 mod writes;
 
@@ -29,6 +30,7 @@ use crate::failure::{Class, Failure, Stage};
 use crate::ports::AckWrite;
 use gather::Gatherer;
 pub(super) use reads::{ReadAsk, ReadPages};
+use rhythm::Rhythm;
 pub(super) use writes::WriteAsk;
 
 /// How concurrent requests are merged.
@@ -113,17 +115,20 @@ struct Inner {
     merging: Merging,
     reads: Mutex<HashMap<ReadPages, Gatherer<reads::Reads>>>,
     writes: Gatherer<writes::Writes>,
+    rhythm: Rhythm,
 }
 
 impl Merged {
     pub(super) fn new(client: DataverseClient, merging: Merging) -> Self {
         let writes = writes::Writes(client.clone());
-        let writes = Gatherer::new(writes, merging, writes::MOST, client.timeout());
+        let rhythm = Rhythm::default();
+        let writes = Gatherer::new(writes, merging, writes::MOST, client.timeout(), &rhythm);
         Self(Arc::new(Inner {
             client,
             merging,
             reads: Mutex::default(),
             writes,
+            rhythm,
         }))
     }
 
@@ -146,7 +151,8 @@ impl Merged {
                         client: inner.client.clone(),
                         pages: pages.clone(),
                     };
-                    Gatherer::new(reads, inner.merging, most, inner.client.timeout())
+                    let timeout = inner.client.timeout();
+                    Gatherer::new(reads, inner.merging, most, timeout, &inner.rhythm)
                 })
                 .clone()
         };

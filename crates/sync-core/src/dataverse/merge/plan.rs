@@ -4,7 +4,7 @@
 //! arrives while it is under way gathers for the next page. Under load a page therefore fills by
 //! itself, at no cost in time while nothing is going on; a fixed wait would cost every lone request its
 //! full length. Where it is known that others are about to come (the last page carried several rows),
-//! a page lingers some milliseconds for them.
+//! a page lingers for them until none has come for some milliseconds.
 
 use std::time::Duration;
 
@@ -12,19 +12,45 @@ use tokio::time::Instant;
 
 /// Behind a slow page nobody waits longer than this: another page starts beside it.
 const LONGEST_WAIT: Duration = Duration::from_millis(150);
+/// While others keep coming, a page lingers this many times the linger at most.
+const MOST_LINGERS: u32 = 5;
 /// A page of several rows foretells company for this long.
 const COMPANY: Duration = Duration::from_millis(500);
 
-/// What is under way.
+/// What a client has under way, over all tables, reads and writes.
+///
+/// It is one beat for all of them, so that rows move in step: while a page of acknowledgements is
+/// written, the reads of those that follow gather, and the rows just written find them waiting.
+#[derive(Debug, Default)]
+pub(super) struct Beat {
+    under_way: usize,
+    company_until: Option<Instant>,
+    ended_at: Option<Instant>,
+}
+
+impl Beat {
+    /// A page starts.
+    pub(super) fn start(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// A page that carried `rows` has ended.
+    pub(super) fn end(&mut self, rows: usize, now: Instant) {
+        self.under_way = self.under_way.saturating_sub(1);
+        self.ended_at = Some(now);
+        if rows > 1 {
+            self.company_until = Some(now + COMPANY);
+        }
+    }
+}
+
+/// The pages of one kind of request.
 #[derive(Debug)]
 pub(super) struct Plan {
     linger: Duration,
     /// Pages that have been decided on and wait for the right to be sent. They take their rows when
     /// they get it, so that a throttled client fills its pages.
     starting: usize,
-    running: usize,
-    company_until: Option<Instant>,
-    ended_at: Option<Instant>,
 }
 
 impl Plan {
@@ -32,20 +58,17 @@ impl Plan {
         Self {
             linger,
             starting: 0,
-            running: 0,
-            company_until: None,
-            ended_at: None,
         }
     }
 
     /// When another page is to be started, given how many requests wait, how many fit into a page, and
-    /// since when the oldest waits that no starting page will take. `None`: not before something
-    /// changes.
+    /// since when each waits. `None`: not before something changes.
     pub(super) fn next(
         &self,
+        beat: &Beat,
         waiting: usize,
         page: usize,
-        oldest: impl Fn(usize) -> Option<Instant>,
+        since: impl Fn(usize) -> Option<Instant>,
         now: Instant,
     ) -> Option<Instant> {
         let taken = self.starting * page;
@@ -56,13 +79,16 @@ impl Plan {
         if left >= page {
             return Some(now);
         }
-        let since = oldest(taken)?;
-        if self.starting + self.running > 0 {
-            return Some(since + LONGEST_WAIT);
+        // Those before it will be taken by pages that are starting.
+        let (oldest, newest) = (since(taken)?, since(waiting - 1)?);
+        if beat.under_way > 0 {
+            return Some(oldest + LONGEST_WAIT);
         }
-        match self.company_until {
+        match beat.company_until {
             Some(until) if now < until => {
-                Some(self.ended_at.map_or(since, |ended| ended.max(since)) + self.linger)
+                let free = |at: Instant| beat.ended_at.map_or(at, |ended| ended.max(at));
+                let latest = free(oldest) + self.linger * MOST_LINGERS;
+                Some(latest.min(free(newest) + self.linger))
             }
             _ => Some(now),
         }
@@ -76,16 +102,6 @@ impl Plan {
     /// A starting page has got the right to be sent, and takes its rows.
     pub(super) fn take(&mut self) {
         self.starting = self.starting.saturating_sub(1);
-        self.running += 1;
-    }
-
-    /// A page that carried `rows` has ended.
-    pub(super) fn end(&mut self, rows: usize, now: Instant) {
-        self.running = self.running.saturating_sub(1);
-        self.ended_at = Some(now);
-        if rows > 1 {
-            self.company_until = Some(now + COMPANY);
-        }
     }
 }
 
@@ -96,48 +112,53 @@ mod tests {
     const LINGER: Duration = Duration::from_millis(3);
     const PAGE: usize = 50;
 
-    fn next(plan: &Plan, waiting: usize, since: Instant, now: Instant) -> Option<Instant> {
-        plan.next(waiting, PAGE, |_| Some(since), now)
+    fn next(plan: &Plan, beat: &Beat, waiting: usize, since: Instant) -> Option<Instant> {
+        plan.next(beat, waiting, PAGE, |_| Some(since), since)
     }
 
     #[test]
     fn a_lone_request_of_an_idle_client_goes_at_once() {
-        let (mut plan, now) = (Plan::new(LINGER), Instant::now());
-        assert_eq!(next(&plan, 0, now, now), None);
+        let (mut plan, mut beat, now) = (Plan::new(LINGER), Beat::default(), Instant::now());
+        assert_eq!(next(&plan, &beat, 0, now), None);
         for _ in 0..3 {
-            assert_eq!(next(&plan, 1, now, now), Some(now));
+            assert_eq!(next(&plan, &beat, 1, now), Some(now));
             plan.start();
+            beat.start();
             plan.take();
-            plan.end(1, now);
+            beat.end(1, now);
         }
     }
 
     #[test]
     fn while_a_page_is_under_way_others_gather_but_a_full_page_goes() {
-        let (mut plan, now) = (Plan::new(LINGER), Instant::now());
+        let (mut plan, mut beat, now) = (Plan::new(LINGER), Beat::default(), Instant::now());
         plan.start();
-        assert_eq!(
-            next(&plan, PAGE, now, now),
-            None,
-            "the starting page takes them"
-        );
-        assert_eq!(next(&plan, 2 * PAGE, now, now), Some(now));
+        beat.start();
+        assert_eq!(next(&plan, &beat, PAGE, now), None, "it will take them");
+        assert_eq!(next(&plan, &beat, 2 * PAGE, now), Some(now));
         plan.take();
-        assert_eq!(next(&plan, 49, now, now), Some(now + LONGEST_WAIT));
-        assert_eq!(next(&plan, 50, now, now), Some(now));
+        assert_eq!(next(&plan, &beat, 49, now), Some(now + LONGEST_WAIT));
+        assert_eq!(next(&plan, &beat, 50, now), Some(now));
     }
 
     #[test]
     fn a_page_lingers_only_where_company_is_to_be_expected() {
-        let (mut plan, now) = (Plan::new(LINGER), Instant::now());
-        plan.start();
-        plan.take();
-        plan.end(20, now);
+        let (plan, mut beat, now) = (Plan::new(LINGER), Beat::default(), Instant::now());
+        beat.start();
+        beat.end(20, now);
         let later = now + Duration::from_millis(1);
-        assert_eq!(next(&plan, 1, later, later), Some(later + LINGER));
-        assert_eq!(next(&plan, 1, now - LINGER, later), Some(now + LINGER));
-        assert_eq!(next(&plan, 50, later, later), Some(later));
+        assert_eq!(next(&plan, &beat, 1, later), Some(later + LINGER));
+        assert_eq!(next(&plan, &beat, 1, now), Some(now + LINGER));
+        assert_eq!(next(&plan, &beat, 50, later), Some(later));
+        let longest = now + LINGER * MOST_LINGERS;
+        let since = |n| Some(if n == 0 { now } else { now + LINGER * n as u32 });
+        assert_eq!(
+            plan.next(&beat, 3, PAGE, since, now),
+            Some(now + LINGER * 3),
+            "as long as they come"
+        );
+        assert_eq!(plan.next(&beat, 30, PAGE, since, now), Some(longest));
         let quiet = now + COMPANY;
-        assert_eq!(next(&plan, 1, quiet, quiet), Some(quiet));
+        assert_eq!(next(&plan, &beat, 1, quiet), Some(quiet));
     }
 }

@@ -51,7 +51,13 @@ fn gatherer(numbers: Numbers) -> (Gatherer<Numbers>, Pages50) {
     let pages = Arc::clone(&numbers.pages);
     let timeout = Duration::from_secs(30);
     (
-        Gatherer::new(numbers, Merging::default(), 1000, timeout),
+        Gatherer::new(
+            numbers,
+            Merging::default(),
+            1000,
+            timeout,
+            &Rhythm::default(),
+        ),
         pages,
     )
 }
