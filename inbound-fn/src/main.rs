@@ -24,6 +24,7 @@ fn main() -> ExitCode {
 fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
+    let deadline = app.settings.deadline;
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let guard = Guard::new("Dataverse", app.settings.config.breaker.clone());
     let inbound = Inbound::new(
@@ -39,7 +40,8 @@ fn build() -> anyhow::Result<HandlerApp> {
         clock,
         rng,
         lease,
-    );
+    )
+    .with_deadline(deadline);
     Ok(HandlerApp::new()
         .function("Inbound", move |invocation: Invocation| {
             let inbound = inbound.clone();

@@ -92,6 +92,7 @@ pub enum Admission {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     probe: bool,
+    at: Instant,
 }
 
 /// What a report changed, for one line in the log.
@@ -122,8 +123,10 @@ enum State {
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
-    /// Failures in a row.
+    /// Failures in a row: each of a call that was let through after the one before had failed. A page
+    /// of rows that is lost as a whole, or a stall that hits all calls under way, counts once.
     failures: u32,
+    last_failure: Option<Instant>,
     /// Spells of being open in a row, without having recovered.
     spells: u32,
     /// The last time somebody was told to come back at.
@@ -141,6 +144,7 @@ impl Breaker {
             settings,
             state: State::Closed,
             failures: 0,
+            last_failure: None,
             spells: 0,
             last_slot: None,
         }
@@ -149,11 +153,17 @@ impl Breaker {
     /// Whether a call may be made now.
     pub fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
-            State::Closed => Admission::Pass(Permit { probe: false }),
+            State::Closed => Admission::Pass(Permit {
+                probe: false,
+                at: now,
+            }),
             State::Open { until } if now < until => Admission::Refuse(self.slot(now, until)),
             State::Open { .. } => {
                 self.state = State::Probing;
-                Admission::Pass(Permit { probe: true })
+                Admission::Pass(Permit {
+                    probe: true,
+                    at: now,
+                })
             }
             State::Probing => {
                 let soon = now + Duration::from_secs_f64(self.settings.open_seconds);
@@ -167,7 +177,10 @@ impl Breaker {
                 if now - since >= Duration::from_secs_f64(self.settings.ramp_seconds) {
                     self.state = State::Closed;
                     self.spells = 0;
-                    return Admission::Pass(Permit { probe: false });
+                    return Admission::Pass(Permit {
+                        probe: false,
+                        at: now,
+                    });
                 }
                 let rate = self.settings.ramp_per_second;
                 // Whoever returns does not do so evenly, so a fifth of a second's worth may gather while
@@ -182,7 +195,10 @@ impl Breaker {
                     counted: now,
                 };
                 if pass {
-                    Admission::Pass(Permit { probe: false })
+                    Admission::Pass(Permit {
+                        probe: false,
+                        at: now,
+                    })
                 } else {
                     Admission::Refuse(self.slot(now, now))
                 }
@@ -219,6 +235,10 @@ impl Breaker {
                 None
             }
             (Health::Down, _) => {
+                if self.last_failure.is_some_and(|last| permit.at < last) {
+                    return None;
+                }
+                self.last_failure = Some(now);
                 self.failures += 1;
                 (self.failures >= self.settings.failures).then(|| self.open(now))
             }
@@ -301,6 +321,17 @@ mod tests {
         let open = Some(Change::Opened(Duration::from_secs(15)));
         assert_eq!(breaker.report(now, permit, Health::Down), open);
         refused(&mut breaker, now);
+    }
+
+    #[test]
+    fn calls_that_fail_together_count_once() {
+        let (start, mut breaker) = (Instant::now(), Breaker::new(settings()));
+        let permits: Vec<_> = (0..32).map(|_| pass(&mut breaker, start)).collect();
+        for (ms, permit) in (1..).zip(permits) {
+            let now = start + Duration::from_millis(ms);
+            assert_eq!(breaker.report(now, permit, Health::Down), None);
+        }
+        pass(&mut breaker, start + Duration::from_secs(1));
     }
 
     #[test]

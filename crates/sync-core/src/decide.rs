@@ -97,7 +97,10 @@ pub fn decide(
                 ),
             }
         }
-        Class::Transient if now - attempt.first_enqueued_at > policy.max_age() => {
+        // Not on a first failure: whatever waited for days without counting deserves a retry.
+        Class::Transient
+            if attempt.retry_count > 0 && now - attempt.first_enqueued_at > policy.max_age() =>
+        {
             Disposition::DeadLetter {
                 reason: TOO_OLD,
                 description: format!(

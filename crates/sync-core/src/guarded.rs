@@ -116,8 +116,8 @@ impl Drop for Report<'_> {
 fn health(failure: Option<&Failure>) -> Health {
     match failure.map(|f| (f.class, f.stage)) {
         None | Some((Class::Permanent, _)) => Health::Alive,
-        // Getting the credential failed: the system itself was not asked.
-        Some((_, Stage::Credentials)) => Health::Unknown,
+        // Also when the credential could not be had: the system itself was not asked, but cannot be
+        // called either, and its backlog must wait without counting.
         Some((Class::Transient | Class::Config, _)) => Health::Down,
         // A throttle has a wait of its own.
         Some((Class::Throttled { .. } | Class::TargetDown { .. }, _)) => Health::Unknown,

@@ -130,10 +130,10 @@ impl Inbound {
             let Some(state) = self.patiently(table, read).await? else {
                 return Ok(Done::RowGone);
             };
-            if !is_news(ack, &state) {
+            let Some(news) = news(ack, &state) else {
                 return Ok(Done::Stale);
-            }
-            let columns = columns(ack, table);
+            };
+            let columns = columns(ack, news, table);
             let write = || {
                 let columns = columns.clone();
                 self.rows
@@ -163,13 +163,31 @@ fn unknown_table(ack: &Acknowledgement) -> Failure {
     Failure::permanent(Stage::Decode, "UnknownTable", text)
 }
 
-/// Whether an acknowledgement says something newer than the row does. Versions first; at the same
-/// version (or without one) the answer that was processed later.
-fn is_news(ack: &Acknowledgement, state: &AckState) -> bool {
-    match (ack.source_version, state.version) {
-        (Some(new), Some(old)) if new != old => new > old,
-        (Some(_), None) => ack.outcome != Outcome::Rejected || later(ack, state),
-        _ => later(ack, state),
+/// What is new about an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// All it says.
+    All,
+    /// What the target holds. How the row fares was said by a later answer: a rejection, which leaves
+    /// the version column alone.
+    Held,
+}
+
+/// What an acknowledgement says that the row does not. Versions first; at the same version (or without
+/// one) the answer that was processed later.
+fn news(ack: &Acknowledgement, state: &AckState) -> Option<News> {
+    let later = later(ack, state);
+    let older = matches!((ack.source_version, state.version), (Some(new), Some(old)) if new < old);
+    let newer = match (ack.source_version, state.version) {
+        (Some(new), Some(old)) => new > old,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    match ack.outcome {
+        _ if older => None,
+        Outcome::Rejected => later.then_some(News::All),
+        _ if later => Some(News::All),
+        _ => newer.then_some(News::Held),
     }
 }
 
@@ -182,10 +200,22 @@ fn later(ack: &Acknowledgement, state: &AckState) -> bool {
 }
 
 /// The columns to write: the integration's own, never statecode, statuscode or the owner.
-fn columns(ack: &Acknowledgement, table: &TableConfig) -> Map<String, Value> {
+fn columns(ack: &Acknowledgement, news: News, table: &TableConfig) -> Map<String, Value> {
     let names = &table.ack;
     let mut columns = Map::new();
     let mut set = |name: &str, value: Value| columns.insert(name.to_owned(), value);
+    if ack.outcome != Outcome::Rejected {
+        set(&names.payload_hash, json!(ack.payload_hash));
+        if let Some(version) = ack.source_version {
+            set(&names.version, json!(version));
+        }
+        if let Some(id) = &ack.target_row_id {
+            set(&names.target_id, json!(id));
+        }
+    }
+    if news == News::Held {
+        return columns;
+    }
     set(
         &names.acknowledged_on,
         ack.processed_at
@@ -204,13 +234,6 @@ fn columns(ack: &Acknowledgement, table: &TableConfig) -> Map<String, Value> {
                 }),
             );
             set(&names.error, Value::Null);
-            set(&names.payload_hash, json!(ack.payload_hash));
-            if let Some(version) = ack.source_version {
-                set(&names.version, json!(version));
-            }
-            if let Some(id) = &ack.target_row_id {
-                set(&names.target_id, json!(id));
-            }
         }
         // The version column stays: it says what the target holds. Moving it would make a resent
         // notification look superseded, and the rejected change would never be delivered.

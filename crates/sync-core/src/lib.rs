@@ -32,6 +32,7 @@ mod patience;
 pub mod policy;
 pub mod ports;
 pub mod queue;
+mod retry_after;
 pub mod settings;
 pub mod snapshot;
 pub mod target;

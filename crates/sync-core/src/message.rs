@@ -14,12 +14,23 @@ use crate::failure::Failure;
 
 /// Counted retries so far (int, absent = 0).
 pub const RETRY_COUNT: &str = "RetryCount";
-/// When the first message of the chain was enqueued (RFC 3339).
+/// When the first message of the chain was enqueued, moved on by every wait that does not count (RFC
+/// 3339): the age of a message leaves out the outages it sat through.
 pub const FIRST_ENQUEUED_AT: &str = "FirstEnqueuedAt";
 /// `MessageId` of the first message of the chain.
 pub const ORIGINAL_MESSAGE_ID: &str = "OriginalMessageId";
 /// `stage/code` of the failure that led to this copy.
 pub const LAST_FAILURE: &str = "LastFailure";
+
+const DEAD_LETTER_REASON: &str = "DeadLetterReason";
+/// What a dead-lettered message carries and a copy of it must not.
+const DEAD_LETTERED: [&str; 5] = [
+    DEAD_LETTER_REASON,
+    "DeadLetterErrorDescription",
+    "FailureCode",
+    "FailureStage",
+    "FailureStatus",
+];
 
 /// A message as the trigger handed it over.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,9 +62,19 @@ pub struct Message {
 const DERIVED: Uuid = Uuid::from_u128(0x6f1c_8a8e_5d0b_4a55_9d3e_0b9e_51f5_7c01);
 
 impl Message {
+    /// Whether somebody resent it from the dead-letter queue. Then its bookkeeping starts anew, but what
+    /// earlier attempts may have done is still owed a repair.
+    #[must_use]
+    pub fn is_resent(&self) -> bool {
+        self.properties.contains_key(DEAD_LETTER_REASON)
+    }
+
     /// Counted retries before this attempt.
     #[must_use]
     pub fn retry_count(&self) -> u32 {
+        if self.is_resent() {
+            return 0;
+        }
         let count = self
             .properties
             .get(RETRY_COUNT)
@@ -65,6 +86,9 @@ impl Message {
     /// When the first message of the chain was enqueued.
     #[must_use]
     pub fn first_enqueued_at(&self) -> OffsetDateTime {
+        if self.is_resent() {
+            return self.enqueued_time;
+        }
         self.properties
             .get(FIRST_ENQUEUED_AT)
             .and_then(Value::as_str)
@@ -98,6 +122,7 @@ impl Message {
         self.original_message_id() == self.message_id
             && self.retry_count() == 0
             && self.delivery_count <= 1
+            && !self.is_resent()
     }
 
     /// An id for something this attempt sends: the same when the client sends it twice, so that
@@ -128,19 +153,25 @@ impl Message {
         let retry_count = self.retry_count().saturating_add(u32::from(counts));
         let id = self.derived_id("copy").simple().to_string();
         let original = self.original_message_id();
+        // The broker takes ids of up to 128 characters; the whole original is in its property.
+        let readable: String = original.chars().take(96).collect();
         let mut properties = self.properties.clone();
+        for name in DEAD_LETTERED {
+            properties.remove(name);
+        }
         let counted = i32::try_from(retry_count).unwrap_or(i32::MAX);
         properties.insert(RETRY_COUNT.into(), counted.into());
         properties.insert(ORIGINAL_MESSAGE_ID.into(), original.into());
         // A year beyond 9999 is the only way this format fails; the broker's own time stands then.
-        if let Ok(first) = self.first_enqueued_at().format(&Rfc3339) {
+        let waited = if counts { Duration::ZERO } else { delay };
+        if let Ok(first) = (self.first_enqueued_at() + waited).format(&Rfc3339) {
             properties.insert(FIRST_ENQUEUED_AT.into(), first.into());
         }
         let last = format!("{}/{}", failure.stage, failure.code);
         properties.insert(LAST_FAILURE.into(), last.into());
         OutgoingMessage {
             body: self.body.clone(),
-            message_id: Some(format!("{original}~{retry_count}-{}", &id[..12])),
+            message_id: Some(format!("{readable}~{retry_count}-{}", &id[..12])),
             correlation_id: self.correlation_id.clone(),
             session_id: self.session_id.clone(),
             content_type: self.content_type.clone(),
@@ -205,6 +236,40 @@ pub(crate) mod tests {
         );
         assert!(copy.message_id.starts_with("m-1~1-"));
         assert!(first.is_first_attempt() && !copy.is_first_attempt());
+    }
+
+    #[test]
+    fn a_message_resent_from_the_dead_letter_queue_starts_anew_and_still_owes_its_repair() {
+        let mut dead = message("x");
+        dead.properties.insert(RETRY_COUNT.into(), 12.into());
+        let old = "2020-01-01T00:00:00Z";
+        dead.properties.insert(FIRST_ENQUEUED_AT.into(), old.into());
+        let reason = "RetriesExhausted";
+        dead.properties
+            .insert("DeadLetterReason".into(), reason.into());
+        assert_eq!(dead.retry_count(), 0);
+        assert_eq!(dead.first_enqueued_at(), dead.enqueued_time);
+        assert!(!dead.is_first_attempt());
+        let failure = Failure::transient(Stage::Deliver, "C", "m");
+        let copy = dead.retry_copy(dead.enqueued_time, Duration::ZERO, true, &failure);
+        assert!(!copy.properties.contains_key("DeadLetterReason"));
+        assert_eq!(copy.properties[RETRY_COUNT], 1.into());
+    }
+
+    #[test]
+    fn waits_that_do_not_count_do_not_age_a_message_and_ids_stay_within_the_brokers_limit() {
+        let failure = Failure::transient(Stage::Deliver, "C", "m");
+        let first = Message {
+            message_id: "x".repeat(128),
+            ..message("x")
+        };
+        let day = Duration::from_secs(86_400);
+        let copy = first.retry_copy(first.enqueued_time, day, false, &failure);
+        assert!(copy.message_id.as_ref().is_some_and(|id| id.len() <= 128));
+        assert_eq!(
+            as_received(copy).first_enqueued_at(),
+            first.enqueued_time + day
+        );
     }
 
     #[test]

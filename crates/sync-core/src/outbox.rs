@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::failure::Failure;
@@ -91,6 +92,7 @@ pub struct Sweeper {
     clock: Arc<dyn Clock>,
     rng: SharedRng,
     lease: Duration,
+    deadline: Duration,
 }
 
 impl Sweeper {
@@ -108,7 +110,16 @@ impl Sweeper {
             clock,
             rng,
             lease,
+            deadline: Duration::from_secs(60),
         }
+    }
+
+    /// A sweep takes no new row after `deadline`. Must be shorter than the host's functionTimeout, whose
+    /// end kills the process and the acknowledgements in it.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     async fn patiently<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Failure>
@@ -118,18 +129,37 @@ impl Sweeper {
         try_patiently(PATIENCE, || jitter_ms(&self.rng), call).await
     }
 
-    /// One sweep over what is due now. A row that fails does not keep the others waiting.
+    /// One sweep over what is due now, page by page. A row that fails does not keep the others waiting;
+    /// a queue that cannot be reached ends the sweep.
     ///
     /// # Errors
     /// When the outbox cannot be read at all.
     pub async fn sweep(&self) -> Result<Swept, Failure> {
-        let mut swept = Swept::default();
-        let due = self.patiently(|| self.outbox.due(self.clock.now())).await?;
+        let (mut swept, until) = (Swept::default(), Instant::now() + self.deadline);
+        loop {
+            let before = swept;
+            let due = self.patiently(|| self.outbox.due(self.clock.now())).await?;
+            let more = self.page(due, until, &mut swept).await;
+            // Without progress the next page would be this one again.
+            if !more || swept == before {
+                return Ok(swept);
+            }
+        }
+    }
+
+    /// Returns whether another page may be taken.
+    async fn page(&self, due: Vec<OutboxRow>, until: Instant, swept: &mut Swept) -> bool {
         for row in due {
+            if Instant::now() >= until {
+                return false;
+            }
             match self.one(&row).await {
                 Ok(Done::Sent) => swept.sent += 1,
                 Ok(Done::LostRace) => swept.lost_races += 1,
-                Ok(Done::Kept) => swept.kept += 1,
+                Ok(Done::Kept) => {
+                    swept.kept += 1;
+                    return false;
+                }
                 Ok(Done::Unusable) => swept.unusable += 1,
                 Err(failure) => {
                     // Whatever was half done is found again when the lease has ended.
@@ -141,7 +171,7 @@ impl Sweeper {
                 }
             }
         }
-        Ok(swept)
+        true
     }
 
     async fn one(&self, row: &OutboxRow) -> Result<Done, Failure> {

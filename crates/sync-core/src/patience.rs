@@ -24,10 +24,15 @@ pub(crate) async fn try_patiently<T, F>(
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let mut tries = 0;
+    let (mut tries, mut earlier) = (0, None::<Failure>);
     loop {
         let failure = match call().await {
             Ok(done) => return Ok(done),
+            // This very call's failures opened the breaker. They count: a row that always fails would
+            // otherwise be waited for, and keep the breaker open, for ever.
+            Err(failure) if matches!(failure.class, Class::TargetDown { .. }) => {
+                return Err(earlier.unwrap_or(failure));
+            }
             Err(failure) => failure,
         };
         let pause = match failure.class {
@@ -44,6 +49,7 @@ where
             return Err(failure);
         }
         tries += 1;
+        earlier = Some(failure);
         tokio::time::sleep(pause).await;
     }
 }
@@ -93,6 +99,24 @@ mod tests {
         );
         assert!(result.await.is_err());
         assert_eq!(calls, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_opened_the_breaker_itself_is_the_one_that_counts() {
+        let patience = Patience {
+            retries: 2,
+            longest_wait: Duration::ZERO,
+        };
+        let down = Class::TargetDown {
+            retry_after: Duration::from_secs(15),
+        };
+        let mut classes = vec![down, Class::Transient];
+        let call = || {
+            let class = classes.pop().unwrap_or(Class::Config);
+            async move { Err::<(), _>(Failure::new(class, Stage::Deliver, "C", "m")) }
+        };
+        let failure = try_patiently(patience, || 0, call).await.unwrap_err();
+        assert_eq!(failure.class, Class::Transient);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Queues over the real client, and how a disposition is carried out on one.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
@@ -106,21 +107,11 @@ impl Settler {
         disposition: &Disposition,
         failure: Option<&Failure>,
     ) -> Result<(), NotSettled> {
-        let not_settled = |step| {
-            move |source| NotSettled {
-                message_id: message.message_id.clone(),
-                step,
-                source,
-            }
-        };
-        match (disposition, failure) {
-            (Disposition::Complete, _) | (_, None) => Ok(()),
+        let (step, done) = match (disposition, failure) {
+            (Disposition::Complete, _) | (_, None) => return Ok(()),
             (Disposition::Reschedule { delay, counts }, Some(failure)) => {
                 let copy = message.retry_copy(self.clock.now(), *delay, *counts, failure);
-                self.queue
-                    .send(copy)
-                    .await
-                    .map_err(not_settled("rescheduling"))
+                ("rescheduling", self.queue.send(copy).await)
             }
             (
                 Disposition::DeadLetter {
@@ -130,11 +121,34 @@ impl Settler {
                 Some(failure),
             ) => {
                 let properties = explain(message, failure);
-                self.queue
-                    .dead_letter(message.lock_token, reason, description, properties)
-                    .await
-                    .map_err(not_settled("dead-lettering"))
+                let lock = message.lock_token;
+                let settled = self
+                    .queue
+                    .dead_letter(lock, reason, description, properties);
+                ("dead-lettering", settled.await)
             }
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(source) => Err(self.leave_to_broker(message, step, source).await),
+        }
+    }
+
+    /// Holds a message that cannot be settled for a while, the longer the more often it came: the broker
+    /// delivers it again at once, and an outage of sending alone would burn its deliveries in seconds.
+    pub(crate) async fn leave_to_broker(
+        &self,
+        message: &Message,
+        step: &'static str,
+        source: service_bus::Error,
+    ) -> NotSettled {
+        let pause = Duration::from_secs(1 << message.delivery_count.saturating_sub(1).min(5));
+        tokio::time::sleep(pause).await;
+        let message_id = message.message_id.clone();
+        NotSettled {
+            message_id,
+            step,
+            source,
         }
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::StatusCode;
 use serde_json::Value;
+use time::OffsetDateTime;
 use url::Url;
 
 use crate::config::{DeletePolicy, TableConfig, TargetConfig};
 use crate::credentials::{Secret, SecretSource};
 use crate::failure::{Failure, Stage};
 use crate::ports::{Change, Delivery, Receipt, Target};
+use crate::retry_after;
 
 /// A target that takes rows by `PUT` and `DELETE` under the source row's id.
 pub struct HttpTarget {
@@ -72,6 +74,10 @@ impl HttpTarget {
         }
         let row = &delivery.row;
         let lost = |e: reqwest::Error| {
+            if e.is_builder() {
+                let text = format!("The call for {row} cannot be written as HTTP.");
+                return Failure::permanent(Stage::Deliver, "UnsendableCall", text);
+            }
             let what = if e.is_timeout() {
                 format!("did not answer for {row} within {:?}", self.config.timeout)
             } else if e.is_connect() {
@@ -92,8 +98,7 @@ impl HttpTarget {
         let retry_after = response
             .headers()
             .get("retry-after")
-            .and_then(|v| v.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|v| retry_after::read(v.to_str().ok()?, OffsetDateTime::now_utc()));
         let body = response.bytes().await.map_err(lost)?;
         Ok((status, retry_after, serde_json::from_slice(&body).ok()))
     }
@@ -156,9 +161,9 @@ fn read(
             );
             Failure::config(Stage::Deliver, "TargetUnauthorized", text)
         }
-        404 | 405 => {
+        300..=399 | 404 | 405 | 407 => {
             let text = format!(
-                "The target knows no such address ({}). Check TARGET_URL and tables.{}.target.path in sync.json.",
+                "The target does not answer at this address ({}). Check TARGET_URL and tables.{}.target.path in sync.json.",
                 status.as_u16(),
                 table.name
             );

@@ -42,6 +42,7 @@ pub enum CredentialKind {
 
 /// Tokens of one identity.
 pub struct EntraTokens {
+    kind: CredentialKind,
     credential: Arc<dyn TokenCredential>,
     cache: Cache<(Secret, OffsetDateTime)>,
 }
@@ -68,20 +69,9 @@ impl EntraTokens {
     /// # Errors
     /// When the environment offers no such identity.
     pub fn new(kind: &CredentialKind) -> azure_core::Result<Self> {
-        let credential: Arc<dyn TokenCredential> = match kind {
-            CredentialKind::ManagedIdentity { client_id } => {
-                ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                    user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
-                    client_options: ClientOptions {
-                        retry: retry_options(),
-                        ..ClientOptions::default()
-                    },
-                }))?
-            }
-            CredentialKind::Developer => DeveloperToolsCredential::new(None)?,
-        };
         Ok(Self {
-            credential,
+            kind: kind.clone(),
+            credential: credential(kind)?,
             cache: Cache::new(),
         })
     }
@@ -93,9 +83,13 @@ impl EntraTokens {
     }
 
     async fn get(&self, scope: &str) -> Result<(Secret, OffsetDateTime), Failure> {
-        let (credential, asked) = (Arc::clone(&self.credential), scope.to_owned());
+        let (kind, asked) = (self.kind.clone(), scope.to_owned());
         self.cache
             .get(scope, move || async move {
+                // A fresh one each time: the SDK's own cache would answer with the very token that was
+                // refused, or that is due for a refresh, until five minutes before it expires.
+                let credential = credential(&kind)
+                    .map_err(|e| no_token(&asked, &format!("failed ({})", e.kind())))?;
                 let scopes = [asked.as_str()];
                 let token =
                     tokio::time::timeout(DEADLINE, credential.get_token(&scopes, None)).await;
@@ -110,13 +104,27 @@ impl EntraTokens {
                     .unwrap_or(Duration::ZERO);
                 Ok(Fetched {
                     value: (Secret::new(token.token.secret()), token.expires_on),
-                    // Ahead of the SDK's own window, within which it fetches on every call.
                     fresh_for: left.mul_f64(0.75),
                     valid_for: left.saturating_sub(SPARE),
                 })
             })
             .await
     }
+}
+
+fn credential(kind: &CredentialKind) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    Ok(match kind {
+        CredentialKind::ManagedIdentity { client_id } => {
+            ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
+                user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
+                client_options: ClientOptions {
+                    retry: retry_options(),
+                    ..ClientOptions::default()
+                },
+            }))?
+        }
+        CredentialKind::Developer => DeveloperToolsCredential::new(None)?,
+    })
 }
 
 fn no_token(scope: &str, problem: &str) -> Failure {

@@ -48,10 +48,8 @@ impl ServiceError {
         Self {
             status,
             code,
-            // Seconds only; a date or nonsense is left to the backoff.
             retry_after: retry_after
-                .and_then(|s| s.trim().parse().ok())
-                .map(Duration::from_secs),
+                .and_then(|s| crate::retry_after::read(s, time::OffsetDateTime::now_utc())),
             request_ids,
             sql_transient: message.contains("Sql Number: 1205")
                 || message.contains("Sql Number: 10054"),

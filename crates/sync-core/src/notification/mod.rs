@@ -108,8 +108,13 @@ fn read_v1(members: Map<String, Value>) -> Result<Notification, Failure> {
     }
     // Each member is checked by name first, so that the reason names the member at fault and never
     // quotes its value.
-    text(&members, "notificationId")?;
-    text(&members, "correlationId")?;
+    for name in ["notificationId", "correlationId"] {
+        // Both travel in headers and message properties.
+        let id = text(&members, name)?;
+        if id.len() > 128 || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(member(name, "is not 1 to 128 visible ASCII characters"));
+        }
+    }
     text(&members, "table")?;
     let row = text(&members, "sourceRowId")?;
     if Uuid::parse_str(row).is_err() {
@@ -186,6 +191,7 @@ mod tests {
                 "occurredAt, rowVersion or preImage",
             ),
             (r#""table":"#, r#""tabel":"#, "table is missing"),
+            ("c-1", r"SECRET\n", "correlationId is not 1 to 128 visible"),
             ("{", "{{SECRET", "not JSON (line 1"),
         ] {
             let failure = Notification::decode(V1.replacen(from, to, 1).as_bytes()).unwrap_err();

@@ -130,7 +130,7 @@ impl Outbound {
                 "UnknownTable",
                 format!(
                     "sync.json has no table {:?}; it knows {}. Add the table, or take the plug-in step off it, then resend the message.",
-                    notification.table,
+                    notification.table.chars().take(64).collect::<String>(),
                     known.join(", ")
                 ),
             );
@@ -228,29 +228,30 @@ impl Outbound {
         reason: &'static str,
         failure: &Failure,
     ) -> Result<(), NotSettled> {
+        // Something older may still land, or have landed, in the target for this message: then the row
+        // must say so whatever version was acknowledged since.
+        let owes = failure.lingers.is_some() || !message.is_first_attempt();
+        let version = notification.row_version.filter(|_| !owes);
         let acknowledgement = Acknowledgement {
             error: Some(Rejection {
                 code: reason.to_owned(),
                 stage: failure.stage.as_str().to_owned(),
                 message: failure.message.clone(),
             }),
-            ..blank(
-                &self.parts,
-                notification,
-                Outcome::Rejected,
-                notification.row_version,
-            )
+            ..blank(&self.parts, notification, Outcome::Rejected, version)
         };
         let sent = self
             .parts
             .inbound
             .send(envelope(message, &acknowledgement))
             .await;
-        sent.map_err(|source| NotSettled {
-            message_id: message.message_id.clone(),
-            step: "negative acknowledgement",
-            source,
-        })
+        match sent {
+            Ok(()) => Ok(()),
+            Err(source) => {
+                let step = "negative acknowledgement";
+                Err(self.settler.leave_to_broker(message, step, source).await)
+            }
+        }
     }
 }
 

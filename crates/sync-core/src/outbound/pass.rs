@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use service_bus::ErrorClass;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Notice, OutboundParts, Served, blank, envelope};
 use crate::acknowledgement::Outcome;
 use crate::config::{DeletePolicy, TableConfig};
-use crate::failure::{Failure, Stage};
+use crate::failure::{Class, Failure, Stage};
 use crate::flight::{self, Landed};
 use crate::mapping;
 use crate::patience::{Patience, try_patiently};
@@ -45,6 +46,15 @@ pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut fligh
             _ => f,
         });
         let landed = match passed {
+            // What is wrong for good is wrong with the row as it was read: whoever joined since may
+            // announce its correction.
+            Err(failure) if failure.class == Class::Permanent => match flight.finish(covered) {
+                Ok(landed) => return landed.answer(|_| Err(failure.clone())),
+                Err(again) => {
+                    flight = again;
+                    continue;
+                }
+            },
             Err(failure) => return flight.abort().answer(|_| Err(failure.clone())),
             Ok(Step::Superseded) => flight.finish(covered),
             Ok(Step::Delivered) => match course.look(flight, until).await {
@@ -195,6 +205,12 @@ impl Course {
             let looking = self.retrying(|c| c.parts.source.version(&c.table, row, correlation));
             let now = match bounded(until, looking).await {
                 Ok(now) => now,
+                Err(failure) if failure.class == Class::Permanent => {
+                    return match flight.finish(covered) {
+                        Ok(landed) => Err((landed, failure)),
+                        Err(again) => Ok(Err(again)),
+                    };
+                }
                 Err(failure) => return Err((flight.abort(), failure)),
             };
             let same = match held.outcome {
@@ -248,10 +264,8 @@ impl Course {
         acknowledgement.target_row_id = done.receipt.target_row_id;
         acknowledgement.payload_hash = done.hash;
         let message = envelope(&newest.message, &acknowledgement);
-        self.parts.inbound.send(message).await.map_err(|e| {
-            let text = format!("Delivered, but the acknowledgement could not be queued: {e}.");
-            Failure::transient(Stage::Acknowledge, "InboundQueueUnavailable", text)
-        })
+        let sent = self.parts.inbound.send(message).await;
+        sent.map_err(|e| not_queued(&e))
     }
 
     /// Absorbs a blip in process.
@@ -266,6 +280,24 @@ impl Course {
         };
         try_patiently(patience, || jitter_ms(&self.parts.rng), || call(self)).await
     }
+}
+
+/// Why an acknowledgement could not be queued, and whether somebody has to repair the app for it.
+fn not_queued(error: &service_bus::Error) -> Failure {
+    let text = format!("Delivered, but the acknowledgement could not be queued: {error}.");
+    let class = match error.class() {
+        ErrorClass::NotFound | ErrorClass::Unauthorized => {
+            let text = format!(
+                "{text} Check INBOUND_QUEUE, and that the app's identity may send to that queue."
+            );
+            return Failure::config(Stage::Acknowledge, "InboundQueueRefused", text);
+        }
+        ErrorClass::Throttled => Class::Throttled {
+            retry_after: Duration::from_secs(10),
+        },
+        _ => Class::Transient,
+    };
+    Failure::new(class, Stage::Acknowledge, "InboundQueueUnavailable", text)
 }
 
 /// The notice whose ids stand for all: the one that announces the newest version.

@@ -69,6 +69,19 @@ async fn a_rejection_says_why_and_leaves_the_version_of_what_the_target_holds() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_older_delivery_that_is_acknowledged_late_does_not_hide_a_newer_rejection() {
+    let rows = Rows::new();
+    handle(&rows, 4, "delivered").await;
+    handle(&rows, 7, "rejected").await;
+    handle(&rows, 6, "delivered").await;
+    handle(&rows, 5, "rejected").await;
+    let row = rows.lock();
+    assert_eq!(row.columns["dvs_ackstate"], 3);
+    assert!(row.columns["dvs_ackerror"].is_string());
+    assert_eq!(row.columns["dvs_ackversion"], "6", "what the target holds");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_after_a_rejection_clears_the_reason() {
     let rows = Rows::new();
     handle(&rows, 5, "rejected").await;

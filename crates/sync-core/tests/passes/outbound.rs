@@ -296,6 +296,26 @@ async fn a_permanent_failure_tells_the_row_first_and_is_dead_lettered_after_one_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_correction_that_joins_while_the_mistake_is_refused_is_delivered() {
+    let world = World::new("mistake", 5);
+    world.lock().refusals.push_back(refused());
+    let outbound = world.outbound();
+    let first = tokio::spawn({
+        let outbound = outbound.clone();
+        async move { outbound.handle(message("n1", 5)).await }
+    });
+    // The mistake has been read and is under way.
+    tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    world.lock().row = Some(("corrected".into(), 6));
+    let second = outbound.handle(message("n2", 6)).await.unwrap();
+    assert_eq!(second, Disposition::Complete);
+    assert_eq!(first.await.unwrap().unwrap(), Disposition::Complete);
+    let s = world.lock();
+    assert_eq!(s.target, [Some("corrected".into())]);
+    assert!(s.dead.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn broken_bodies_and_unknown_tables_are_dead_lettered_without_a_read() {
     let world = World::new("Jo", 5);
     let outbound = world.outbound();
