@@ -211,7 +211,9 @@ impl Stack {
                 .is_some_and(|c| c.active + c.locked + c.scheduled + c.deferred == 0)
         };
         // In the order in which a change travels: what moves on while we look is seen further on.
-        self.dataverse.outbox_len() == 0 && quiet(OUTBOUND) && quiet(INBOUND)
+        let quiet = self.dataverse.outbox_len() == 0 && quiet(OUTBOUND) && quiet(INBOUND);
+        // What is applied late may still overwrite something.
+        quiet && self.target.late_calls() == 0
     }
 
     /// Where the apps are laid out.
@@ -232,7 +234,7 @@ impl Stack {
     }
 }
 
-/// A queue as `infra` declares it.
+/// A queue with duplicate detection, as one would set it up in Azure.
 fn queue(name: &str) -> QueueConfig {
     QueueConfig {
         lock_duration: Duration::from_secs(30),

@@ -55,6 +55,7 @@ impl Saboteur {
                 rate_429: 0.015 * heavy,
                 rate_timeout_before_apply: 0.004 * heavy,
                 rate_timeout_after_apply: 0.004 * heavy,
+                rate_timeout_late_apply: 0.004 * heavy,
                 rate_reset_before_apply: 0.005 * heavy,
                 rate_reset_after_apply: 0.005 * heavy,
                 latency_ms: 5,

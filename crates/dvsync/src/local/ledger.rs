@@ -44,7 +44,7 @@ pub(crate) struct Ledger {
     pub(crate) dataverse_requests_per_row: f64,
     /// Messages delivered again because a handler died or a lock ended.
     pub(crate) redeliveries: u64,
-    /// Posts that the plug-in could not make, or not finish, and the sweep did.
+    /// Posts that the plug-in could not make, left to the sweep.
     pub(crate) swept: u64,
     /// Handler processes killed.
     pub(crate) handler_kills: u64,

@@ -18,6 +18,10 @@ pub struct Faults {
     pub rate_timeout_before_apply: f64,
     /// Applies, then holds the answer back: the caller cannot know that it worked.
     pub rate_timeout_after_apply: f64,
+    /// Takes its time, and applies when the caller has long given up.
+    pub rate_timeout_late_apply: f64,
+    /// How late that is, milliseconds.
+    pub late_ms: u64,
     /// How long an answer is held back before a 504 goes out, milliseconds.
     pub hold_ms: u64,
     /// Resets the connection, nothing applied.
@@ -52,6 +56,8 @@ impl Default for Faults {
             retry_after_s: 1,
             rate_timeout_before_apply: 0.0,
             rate_timeout_after_apply: 0.0,
+            rate_timeout_late_apply: 0.0,
+            late_ms: 2_500,
             hold_ms: 60_000,
             rate_reset_before_apply: 0.0,
             rate_reset_after_apply: 0.0,
@@ -76,6 +82,7 @@ pub(super) enum Fault {
 pub(super) enum When {
     BeforeApply,
     AfterApply,
+    LateApply,
 }
 
 impl Faults {
@@ -92,6 +99,7 @@ impl Faults {
             self.rate_timeout_after_apply,
             self.rate_reset_before_apply,
             self.rate_reset_after_apply,
+            self.rate_timeout_late_apply,
         ]);
         match drawn {
             Some(0) => Fault::ServerError,
@@ -100,6 +108,7 @@ impl Faults {
             Some(3) => Fault::Timeout(When::AfterApply),
             Some(4) => Fault::Reset(When::BeforeApply),
             Some(5) => Fault::Reset(When::AfterApply),
+            Some(6) => Fault::Timeout(When::LateApply),
             _ => Fault::None,
         }
     }

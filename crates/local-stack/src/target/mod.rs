@@ -9,6 +9,7 @@ mod store;
 mod web;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
@@ -104,6 +105,8 @@ pub struct Target {
 #[derive(Debug)]
 struct State {
     api_key: String,
+    /// Calls whose caller is gone and which are still to be applied.
+    late: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -154,6 +157,7 @@ impl Target {
         let bound = Bound::take("target", config.port).await?;
         let state = Arc::new(State {
             api_key: config.api_key,
+            late: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 store: Store::default(),
                 version_guard: config.version_guard,
@@ -201,6 +205,11 @@ impl Target {
     /// Totals over all calls.
     pub fn counters(&self) -> TargetCounters {
         self.state.inner().counters
+    }
+
+    /// Calls that will still be applied although their caller has given up.
+    pub fn late_calls(&self) -> usize {
+        self.state.late.load(Ordering::SeqCst)
     }
 
     /// The faults in force.

@@ -1,6 +1,7 @@
 //! The API over HTTP: authentication, faults, then the store.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, State as Shared};
@@ -77,7 +78,7 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
         state.inner().record(call, false);
         return Done::Answered(respond(answer));
     }
-    let (fault, latency, hold, retry_after) = {
+    let (fault, latency, hold, late, retry_after) = {
         let mut inner = state.inner();
         let fault = inner.draw();
         let faults = &inner.faults;
@@ -85,6 +86,7 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
             fault,
             Duration::from_millis(faults.latency_ms),
             Duration::from_millis(faults.hold_ms),
+            Duration::from_millis(faults.late_ms),
             faults.retry_after_s,
         )
     };
@@ -116,6 +118,10 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
             refuse(None);
             return Done::Cut;
         }
+        Fault::Timeout(When::LateApply) | Fault::Reset(When::LateApply) => {
+            state.late.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(late).await;
+        }
         Fault::Timeout(When::AfterApply) | Fault::Reset(When::AfterApply) | Fault::None => {}
     }
     let answer = {
@@ -127,6 +133,12 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
         inner.record(request.call(status, applied), fault != Fault::None);
         answer
     };
+    if matches!(
+        fault,
+        Fault::Timeout(When::LateApply) | Fault::Reset(When::LateApply)
+    ) {
+        state.late.fetch_sub(1, Ordering::SeqCst);
+    }
     match fault {
         Fault::Timeout(_) => return Done::Answered(held_back(hold).await),
         Fault::Reset(_) => return Done::Cut,
