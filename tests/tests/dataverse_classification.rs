@@ -42,7 +42,9 @@ const PERMANENT: Means = Means::Failure(Class::Permanent);
 const CONFIG: Means = Means::Failure(Class::Config);
 
 const fn throttled(seconds: u64) -> Means {
-    Means::Failure(Class::Throttled { retry_after: Duration::from_secs(seconds) })
+    Means::Failure(Class::Throttled {
+        retry_after: Duration::from_secs(seconds),
+    })
 }
 
 /// "Decide by code first, then by status", answer by answer.
@@ -110,22 +112,41 @@ impl World {
     async fn start() -> Self {
         // The tests of this binary share the process; one of them installs it.
         let _: Result<_, _> = rustls::crypto::ring::default_provider().install_default();
-        let config = DataverseConfig { sample_accounts: 10, ..DataverseConfig::default() };
+        let config = DataverseConfig {
+            sample_accounts: 10,
+            ..DataverseConfig::default()
+        };
         let dataverse = Dataverse::start(config).await.unwrap();
         let sync = SyncConfig::parse(local_stack::apps::sync_json(), "sync.json").unwrap();
         let row = dataverse.ids("account")[0];
-        Self { dataverse, account: Arc::clone(&sync.tables["account"]), row }
+        Self {
+            dataverse,
+            account: Arc::clone(&sync.tables["account"]),
+            row,
+        }
     }
 
     /// A client that has met no throttle yet.
     fn client(&self) -> DataverseClient {
-        let options = DataverseOptions { timeout: Duration::from_secs(1), ..DataverseOptions::default() };
-        DataverseClient::new(&self.dataverse.url().parse().unwrap(), vec![Arc::new(Anybody)], options).unwrap()
+        let options = DataverseOptions {
+            timeout: Duration::from_secs(1),
+            ..DataverseOptions::default()
+        };
+        DataverseClient::new(
+            &self.dataverse.url().parse().unwrap(),
+            vec![Arc::new(Anybody)],
+            options,
+        )
+        .unwrap()
     }
 
     fn script(&self, method: &str, fault: ScriptedFault, after_commit: bool) {
         // Twice: a refused token is tried once more.
-        let script = Script { times: 2, after_commit, ..Script::once(fault).on(method, "accounts") };
+        let script = Script {
+            times: 2,
+            after_commit,
+            ..Script::once(fault).on(method, "accounts")
+        };
         self.dataverse.script(script).unwrap();
     }
 
@@ -134,18 +155,28 @@ impl World {
     }
 
     async fn write(&self) -> Result<AckWrite, Failure> {
-        let etag = self.client().read(&self.account, self.row, "c-1").await?.unwrap().etag;
+        let etag = self
+            .client()
+            .read(&self.account, self.row, "c-1")
+            .await?
+            .unwrap()
+            .etag;
         let columns = Map::from_iter([("dvs_ackstate".to_owned(), json!(1))]);
-        self.client().write(&self.account, self.row, &etag, columns, "c-1").await
+        self.client()
+            .write(&self.account, self.row, &etag, columns, "c-1")
+            .await
     }
 }
 
 #[tokio::test]
 async fn each_known_answer_means_what_the_table_says() {
     for known in KNOWN_ANSWERS {
-        let (_, means) = TABLE.iter().find(|(name, _)| *name == known.name).unwrap_or_else(|| {
-            panic!("{} is not in the table", known.name);
-        });
+        let (_, means) = TABLE
+            .iter()
+            .find(|(name, _)| *name == known.name)
+            .unwrap_or_else(|| {
+                panic!("{} is not in the table", known.name);
+            });
         let known_fault = || ScriptedFault::Known(known.name.to_owned());
 
         let world = World::start().await;
@@ -167,7 +198,9 @@ async fn each_known_answer_means_what_the_table_says() {
         match means {
             Means::Gone => assert_eq!(write, Ok(AckWrite::Gone), "{}", known.name),
             Means::Conflict(_) => assert_eq!(write, Ok(AckWrite::Conflict), "{}", known.name),
-            Means::Failure(class) => assert_eq!(write.expect_err(known.name).class, *class, "{}", known.name),
+            Means::Failure(class) => {
+                assert_eq!(write.expect_err(known.name).class, *class, "{}", known.name)
+            }
         }
         assert!(world.dataverse.ack_writes().is_empty(), "{}", known.name);
     }
@@ -183,11 +216,20 @@ async fn what_got_no_answer_may_be_tried_again_and_a_write_that_happened_shows_a
             assert_eq!(world.latest().await.unwrap_err().class, Class::Transient);
 
             let world = World::start().await;
-            let etag = world.client().read(&world.account, world.row, "c-1").await.unwrap().unwrap().etag;
+            let etag = world
+                .client()
+                .read(&world.account, world.row, "c-1")
+                .await
+                .unwrap()
+                .unwrap()
+                .etag;
             let columns = Map::from_iter([("dvs_ackstate".to_owned(), json!(1))]);
             let client = world.client();
             let write = || client.write(&world.account, world.row, &etag, columns.clone(), "c-1");
-            let script = Script { after_commit, ..Script::once(fault.clone()).on("PATCH", "accounts") };
+            let script = Script {
+                after_commit,
+                ..Script::once(fault.clone()).on("PATCH", "accounts")
+            };
             world.dataverse.script(script).unwrap();
             assert_eq!(write().await.unwrap_err().class, Class::Transient);
             // A slow request goes on although nobody waits for it any more.
@@ -195,7 +237,11 @@ async fn what_got_no_answer_may_be_tried_again_and_a_write_that_happened_shows_a
             if matches!(fault, ScriptedFault::SlowMs(_)) {
                 tokio::time::sleep(Duration::from_millis(2_500)).await;
             }
-            let expected = if happened { AckWrite::Conflict } else { AckWrite::Written };
+            let expected = if happened {
+                AckWrite::Conflict
+            } else {
+                AckWrite::Written
+            };
             assert_eq!(write().await.unwrap(), expected, "{fault:?} {after_commit}");
         }
     }
@@ -207,5 +253,8 @@ async fn nobody_listening_is_worth_another_try() {
     let client = world.client();
     let (account, row) = (Arc::clone(&world.account), world.row);
     world.dataverse.shutdown().await;
-    assert_eq!(client.latest(&account, row, "c-1").await.unwrap_err().class, Class::Transient);
+    assert_eq!(
+        client.latest(&account, row, "c-1").await.unwrap_err().class,
+        Class::Transient
+    );
 }

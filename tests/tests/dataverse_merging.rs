@@ -37,13 +37,21 @@ impl World {
     async fn start(faults: DataverseFaults) -> Self {
         // The tests of this binary share the process; one of them installs it.
         let _: Result<_, _> = rustls::crypto::ring::default_provider().install_default();
-        let config = DataverseConfig { sample_accounts: 60, faults, ..DataverseConfig::default() };
+        let config = DataverseConfig {
+            sample_accounts: 60,
+            faults,
+            ..DataverseConfig::default()
+        };
         let dataverse = Dataverse::start(config).await.unwrap();
         let url = dataverse.url().parse().unwrap();
         let options = DataverseOptions::default();
         let client = DataverseClient::new(&url, vec![Arc::new(Anybody)], options).unwrap();
         let sync = SyncConfig::parse(local_stack::apps::sync_json(), "sync.json").unwrap();
-        Self { dataverse, client, account: Arc::clone(&sync.tables["account"]) }
+        Self {
+            dataverse,
+            client,
+            account: Arc::clone(&sync.tables["account"]),
+        }
     }
 
     fn requests(&self) -> u64 {
@@ -67,17 +75,29 @@ impl World {
     }
 
     async fn latest(&self, ids: &[Uuid]) -> Vec<Result<Latest, Failure>> {
-        self.each(ids, |c, t, id| async move { c.latest(&t, id, "c-1").await }).await
+        self.each(ids, |c, t, id| async move { c.latest(&t, id, "c-1").await })
+            .await
     }
 
     async fn read(&self, ids: &[Uuid]) -> Vec<String> {
         let read = self.each(ids, |c, t, id| async move { c.read(&t, id, "c-1").await });
-        read.await.into_iter().map(|state| state.unwrap().unwrap().etag).collect()
+        read.await
+            .into_iter()
+            .map(|state| state.unwrap().unwrap().etag)
+            .collect()
     }
 
-    async fn write(&self, ids: &[Uuid], etags: &[String], columns: Value) -> Vec<Result<AckWrite, Failure>> {
-        let Value::Object(columns) = columns else { panic!("not an object") };
-        let etags: std::collections::HashMap<_, _> = ids.iter().copied().zip(etags.iter().cloned()).collect();
+    async fn write(
+        &self,
+        ids: &[Uuid],
+        etags: &[String],
+        columns: Value,
+    ) -> Vec<Result<AckWrite, Failure>> {
+        let Value::Object(columns) = columns else {
+            panic!("not an object")
+        };
+        let etags: std::collections::HashMap<_, _> =
+            ids.iter().copied().zip(etags.iter().cloned()).collect();
         let write = move |c: DataverseClient, t: Arc<TableConfig>, id: Uuid| {
             let (etag, columns): (String, Map<_, _>) = (etags[&id].clone(), columns.clone());
             async move { c.write(&t, id, &etag, columns, "c-1").await }
@@ -91,12 +111,18 @@ async fn many_rows_are_read_with_few_requests_and_each_caller_gets_its_own() {
     let world = World::start(DataverseFaults::default()).await;
     let ids = world.dataverse.ids("account");
     for (id, latest) in ids.iter().zip(world.latest(&ids).await) {
-        let Ok(Latest::Row(snapshot)) = latest else { panic!("{latest:?}") };
+        let Ok(Latest::Row(snapshot)) = latest else {
+            panic!("{latest:?}")
+        };
         let row = world.dataverse.row("account", *id).unwrap();
         assert_eq!(snapshot.columns["name"], row["name"]);
         assert_eq!(json!(snapshot.version.0), row["versionnumber"]);
     }
-    assert!(world.requests() <= 5, "{:?}", world.dataverse.counters().integration);
+    assert!(
+        world.requests() <= 5,
+        "{:?}",
+        world.dataverse.counters().integration
+    );
 }
 
 #[tokio::test]
@@ -108,13 +134,33 @@ async fn a_deleted_row_is_gone_and_its_neighbours_are_not() {
     }
     world.latest(&ids).await;
     for (index, latest) in world.latest(&ids).await.into_iter().enumerate() {
-        assert_eq!(latest.unwrap() == Latest::Gone, (20..25).contains(&index), "{index}");
+        assert_eq!(
+            latest.unwrap() == Latest::Gone,
+            (20..25).contains(&index),
+            "{index}"
+        );
     }
     // The absence of five rows is confirmed by one batch, not believed.
-    assert!(world.dataverse.counters().integration.of(RequestKind::Batch) >= 1);
-    let looks = world.each(&ids, |c, t, id| async move { c.version(&t, id, "c-1").await }).await;
+    assert!(
+        world
+            .dataverse
+            .counters()
+            .integration
+            .of(RequestKind::Batch)
+            >= 1
+    );
+    let looks = world
+        .each(
+            &ids,
+            |c, t, id| async move { c.version(&t, id, "c-1").await },
+        )
+        .await;
     for (index, look) in looks.into_iter().enumerate() {
-        assert_eq!(look.unwrap().is_none(), (20..25).contains(&index), "{index}");
+        assert_eq!(
+            look.unwrap().is_none(),
+            (20..25).contains(&index),
+            "{index}"
+        );
     }
 }
 
@@ -123,10 +169,23 @@ async fn acknowledgements_share_a_batch_and_each_has_its_own_result() {
     let world = World::start(DataverseFaults::default()).await;
     let ids = world.dataverse.ids("account");
     let etags = world.read(&ids).await;
-    world.dataverse.save("account", Some(ids[7]), &json!({"name": "Somebody was quicker"})).unwrap();
+    world
+        .dataverse
+        .save(
+            "account",
+            Some(ids[7]),
+            &json!({"name": "Somebody was quicker"}),
+        )
+        .unwrap();
     world.dataverse.delete("account", ids[9]).unwrap();
     let before = world.requests();
-    let written = world.write(&ids, &etags, json!({"dvs_ackstate": 1, "dvs_ackversion": "5"})).await;
+    let written = world
+        .write(
+            &ids,
+            &etags,
+            json!({"dvs_ackstate": 1, "dvs_ackversion": "5"}),
+        )
+        .await;
     for (index, written) in written.into_iter().enumerate() {
         let expected = match index {
             7 => AckWrite::Conflict,
@@ -135,10 +194,23 @@ async fn acknowledgements_share_a_batch_and_each_has_its_own_result() {
         };
         assert_eq!(written.unwrap(), expected, "{index}");
     }
-    assert!(world.requests() - before <= 4, "{:?}", world.dataverse.counters().integration);
+    assert!(
+        world.requests() - before <= 4,
+        "{:?}",
+        world.dataverse.counters().integration
+    );
     assert_eq!(world.dataverse.ack_writes().len(), ids.len() - 2);
-    assert!(world.dataverse.ack_writes().iter().all(|w| w.tag.as_deref() == Some("dataverse-sync")));
-    assert_eq!(world.dataverse.row("account", ids[7]).unwrap()["dvs_ackversion"], Value::Null);
+    assert!(
+        world
+            .dataverse
+            .ack_writes()
+            .iter()
+            .all(|w| w.tag.as_deref() == Some("dataverse-sync"))
+    );
+    assert_eq!(
+        world.dataverse.row("account", ids[7]).unwrap()["dvs_ackversion"],
+        Value::Null
+    );
 }
 
 #[tokio::test]
@@ -156,23 +228,36 @@ async fn two_writers_of_one_row_in_one_batch_do_not_both_win() {
     let world = World::start(DataverseFaults::default()).await;
     let id = world.dataverse.ids("account")[0];
     let etag = world.read(&[id]).await.remove(0);
-    let written = world.write(&[id; 5], &vec![etag; 5], json!({"dvs_ackstate": 1})).await;
-    let won = written.iter().filter(|w| **w == Ok(AckWrite::Written)).count();
-    let lost = written.iter().filter(|w| **w == Ok(AckWrite::Conflict)).count();
+    let written = world
+        .write(&[id; 5], &vec![etag; 5], json!({"dvs_ackstate": 1}))
+        .await;
+    let won = written
+        .iter()
+        .filter(|w| **w == Ok(AckWrite::Written))
+        .count();
+    let lost = written
+        .iter()
+        .filter(|w| **w == Ok(AckWrite::Conflict))
+        .count();
     assert_eq!((won, lost), (1, 4));
 }
 
 #[tokio::test]
 async fn a_throttled_operation_is_its_rows_failure_alone() {
-    let world = World::start(DataverseFaults { rate_batch_part_429: 0.3, ..DataverseFaults::default() }).await;
+    let world = World::start(DataverseFaults {
+        rate_batch_part_429: 0.3,
+        ..DataverseFaults::default()
+    })
+    .await;
     let ids = world.dataverse.ids("account");
     let etags = world.read(&ids).await;
     let written = world.write(&ids, &etags, json!({"dvs_ackstate": 1})).await;
-    let throttled = |w: &Result<AckWrite, Failure>| {
-        matches!(w, Err(f) if f.class == Class::Throttled { retry_after: Duration::from_secs(1) })
-    };
+    let throttled = |w: &Result<AckWrite, Failure>| matches!(w, Err(f) if f.class == Class::Throttled { retry_after: Duration::from_secs(1) });
     let (refused, done): (Vec<_>, Vec<_>) = written.iter().partition(|w| throttled(w));
-    assert!(!refused.is_empty() && done.len() > ids.len() / 3, "{written:?}");
+    assert!(
+        !refused.is_empty() && done.len() > ids.len() / 3,
+        "{written:?}"
+    );
     assert!(done.iter().all(|w| **w == Ok(AckWrite::Written)));
     assert_eq!(world.dataverse.ack_writes().len(), done.len());
 }
@@ -182,7 +267,10 @@ async fn a_lost_answer_is_everybodys_own_transient_failure() {
     let world = World::start(DataverseFaults::default()).await;
     let ids = world.dataverse.ids("account");
     let etags = world.read(&ids).await;
-    world.dataverse.set_faults(DataverseFaults { rate_reset_after: 1.0, ..DataverseFaults::default() });
+    world.dataverse.set_faults(DataverseFaults {
+        rate_reset_after: 1.0,
+        ..DataverseFaults::default()
+    });
     for written in world.write(&ids, &etags, json!({"dvs_ackstate": 1})).await {
         assert_eq!(written.unwrap_err().class, Class::Transient);
     }

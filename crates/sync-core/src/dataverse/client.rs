@@ -12,6 +12,7 @@ use super::answer::ServiceError;
 use super::classify::classify;
 use super::identities::{Identities, IdentitySnapshot, Lesson, Permit, RequestLimit};
 use super::merge::{Merged, Merging};
+use super::metadata::Known;
 use super::request::{Body, Good, Request};
 use crate::credentials::TokenSource;
 use crate::failure::{Failure, Stage};
@@ -62,6 +63,7 @@ struct Inner {
     identities: Identities,
     timeout: Duration,
     headers: HeaderMap,
+    known: Known,
 }
 
 /// One identity and its connections.
@@ -104,6 +106,7 @@ impl DataverseClient {
                 identities,
                 timeout,
                 headers: options.headers,
+                known: Known::default(),
             }),
             merged: None,
         };
@@ -120,6 +123,11 @@ impl DataverseClient {
     /// One attempt of one request may take this long.
     pub(super) fn timeout(&self) -> Duration {
         self.inner.timeout
+    }
+
+    /// Names of tables that were looked up.
+    pub(super) fn known(&self) -> &Known {
+        &self.inner.known
     }
 
     /// The API's root, e.g. `/api/data/v9.2/`.

@@ -8,20 +8,27 @@
 
 mod answer;
 mod batch;
+mod changes;
 mod classify;
 mod client;
 mod identities;
 mod merge;
+mod metadata;
+mod multiple;
 mod outbox;
+mod query;
 mod request;
 mod rows;
 mod settings;
 
 pub use answer::ServiceError;
+pub use changes::{ChangePage, Changes, RowChange, Since};
 pub use classify::classify;
 pub use client::{DataverseClient, DataverseOptions};
 pub use identities::{IdentitySnapshot, Limit, RequestLimit};
 pub use merge::Merging;
+pub use metadata::TableNames;
 pub use outbox::DataverseOutbox;
+pub use query::{Columns, Key, RowPages, Select};
 pub use request::Precondition;
 pub use settings::DataverseSettings;

@@ -43,7 +43,7 @@ impl<P: Pages> Clone for Gatherer<P> {
     }
 }
 
-impl<P: Pages> Gatherer<P> {
+impl<P: Pages + 'static> Gatherer<P> {
     /// At most `most` rows fit into a page, which may take `timeout`.
     pub(super) fn new(
         pages: P,
@@ -159,14 +159,14 @@ impl<P: Pages> Gatherer<P> {
     }
 }
 
-impl<P: Pages> Member for Inner<P> {
+impl<P: Pages + 'static> Member for Inner<P> {
     fn beat(self: Arc<Self>) {
         Gatherer(self).pump();
     }
 }
 
 /// A page that was started. Its end, a panic included, lets the next one start.
-struct UnderWay<'a, P: Pages> {
+struct UnderWay<'a, P: Pages + 'static> {
     gatherer: &'a Gatherer<P>,
     rows: Option<usize>,
 }
@@ -176,7 +176,7 @@ type Taken<P> = (
     oneshot::Sender<Result<<P as Pages>::Answer, Failure>>,
 );
 
-impl<P: Pages> UnderWay<'_, P> {
+impl<P: Pages + 'static> UnderWay<'_, P> {
     fn take(&mut self) -> Vec<Taken<P>> {
         let mut state = self.gatherer.state();
         state.plan.take();
@@ -194,7 +194,7 @@ impl<P: Pages> UnderWay<'_, P> {
     }
 }
 
-impl<P: Pages> Drop for UnderWay<'_, P> {
+impl<P: Pages + 'static> Drop for UnderWay<'_, P> {
     fn drop(&mut self) {
         if self.rows.is_none() {
             drop(self.take());

@@ -29,6 +29,7 @@ use super::client::DataverseClient;
 use crate::failure::{Class, Failure, Stage};
 use crate::ports::AckWrite;
 use gather::Gatherer;
+pub(super) use narrow::ask_all;
 pub(super) use reads::{ReadAsk, ReadPages};
 use rhythm::Rhythm;
 pub(super) use writes::WriteAsk;
@@ -54,7 +55,7 @@ impl Default for Merging {
 
 /// Requests that can be answered together.
 #[async_trait]
-trait Pages: Send + Sync + 'static {
+pub(super) trait Pages: Send + Sync {
     /// What one caller asks.
     type Ask: Send + Sync + 'static;
     /// What it gets.
@@ -78,9 +79,9 @@ trait Pages: Send + Sync + 'static {
 pub(super) struct PageFailure {
     pub(super) failure: Failure,
     /// Whether a single row may be to blame, so that its neighbours are worth asking for again.
-    divisible: bool,
+    pub(super) divisible: bool,
     /// Whether fewer rows might have worked.
-    too_large: bool,
+    pub(super) too_large: bool,
 }
 
 impl PageFailure {

@@ -10,7 +10,7 @@ use crate::failure::{Class, Failure};
 /// A page that fails for a reason that may lie in one row is asked for again in halves. That is bounded:
 /// finding one row among n costs about `2 log2 n` requests, and where far more than one row fails it is
 /// not the rows.
-pub(super) async fn ask_all<P: Pages>(
+pub(in crate::dataverse) async fn ask_all<P: Pages>(
     pages: &P,
     ticket: P::Ticket,
     asks: &[P::Ask],
