@@ -78,18 +78,22 @@ pub(super) enum Fault {
     Reset(When),
 }
 
+/// When the call is applied, seen from the moment its caller stops waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    BeforeApply,
-    AfterApply,
-    LateApply,
+    /// Never: the answer is withheld before anything is done.
+    Before,
+    /// At once, and then the answer is withheld.
+    After,
+    /// Later than the caller waits.
+    Late,
 }
 
 impl Faults {
     pub(super) fn draw(&self, dice: &mut crate::dice::Dice) -> Fault {
         match self.down {
             Down::Unavailable => return Fault::Unavailable,
-            Down::Reset => return Fault::Reset(When::BeforeApply),
+            Down::Reset => return Fault::Reset(When::Before),
             Down::No => {}
         }
         let drawn = dice.pick(&[
@@ -104,11 +108,11 @@ impl Faults {
         match drawn {
             Some(0) => Fault::ServerError,
             Some(1) => Fault::Throttled,
-            Some(2) => Fault::Timeout(When::BeforeApply),
-            Some(3) => Fault::Timeout(When::AfterApply),
-            Some(4) => Fault::Reset(When::BeforeApply),
-            Some(5) => Fault::Reset(When::AfterApply),
-            Some(6) => Fault::Timeout(When::LateApply),
+            Some(2) => Fault::Timeout(When::Before),
+            Some(3) => Fault::Timeout(When::After),
+            Some(4) => Fault::Reset(When::Before),
+            Some(5) => Fault::Reset(When::After),
+            Some(6) => Fault::Timeout(When::Late),
             _ => Fault::None,
         }
     }

@@ -110,19 +110,19 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
             return Done::Answered(response);
         }
-        Fault::Timeout(When::BeforeApply) => {
+        Fault::Timeout(When::Before) => {
             refuse(None);
             return Done::Answered(held_back(hold).await);
         }
-        Fault::Reset(When::BeforeApply) => {
+        Fault::Reset(When::Before) => {
             refuse(None);
             return Done::Cut;
         }
-        Fault::Timeout(When::LateApply) | Fault::Reset(When::LateApply) => {
+        Fault::Timeout(When::Late) | Fault::Reset(When::Late) => {
             state.late.fetch_add(1, Ordering::SeqCst);
             tokio::time::sleep(late).await;
         }
-        Fault::Timeout(When::AfterApply) | Fault::Reset(When::AfterApply) | Fault::None => {}
+        Fault::Timeout(When::After) | Fault::Reset(When::After) | Fault::None => {}
     }
     let answer = {
         let mut inner = state.inner();
@@ -133,10 +133,7 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
         inner.record(request.call(status, applied), fault != Fault::None);
         answer
     };
-    if matches!(
-        fault,
-        Fault::Timeout(When::LateApply) | Fault::Reset(When::LateApply)
-    ) {
+    if matches!(fault, Fault::Timeout(When::Late) | Fault::Reset(When::Late)) {
         state.late.fetch_sub(1, Ordering::SeqCst);
     }
     match fault {

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A packaged app in a folder of its own.
-pub struct App {
+pub(crate) struct App {
     pub dir: TempDir,
     pub settings: BTreeMap<String, String>,
 }
 
 impl App {
     /// An app whose handler is `handler::handler_process`, without functions.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let host = json!({
             "version": "2.0",
@@ -35,51 +35,54 @@ impl App {
         }
     }
 
-    pub fn function(self, name: &str, binding: Value) -> Self {
+    pub(crate) fn function(self, name: &str, binding: Value) -> Self {
         self.function_json(name, &json!({"bindings": [binding]}))
     }
 
-    pub fn function_json(self, name: &str, function: &Value) -> Self {
+    pub(crate) fn function_json(self, name: &str, function: &Value) -> Self {
         let folder = self.dir.path().join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("function.json"), function.to_string()).unwrap();
         self
     }
 
-    pub fn timer(self, name: &str, schedule: &str) -> Self {
+    pub(crate) fn timer(self, name: &str, schedule: &str) -> Self {
         self.function(name, json!({"type": "timerTrigger", "direction": "in", "name": "tick", "schedule": schedule}))
     }
 
-    pub fn set(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// An override of host.json.
-    pub fn host(self, path: &str, value: &str) -> Self {
+    pub(crate) fn host(self, path: &str, value: &str) -> Self {
         self.set(&format!("AzureFunctionsJobHost__{path}"), value)
     }
 
-    pub fn config(&self) -> HostConfig {
+    pub(crate) fn config(&self) -> HostConfig {
         HostConfig::new(self.dir.path(), self.settings.clone())
     }
 
-    pub async fn start(&self) -> Host {
+    pub(crate) async fn start(&self) -> Host {
         self.try_start().await.unwrap()
     }
 
-    pub async fn try_start(&self) -> Result<Host, HostError> {
+    pub(crate) async fn try_start(&self) -> Result<Host, HostError> {
         Host::start(self.config()).await
     }
 }
 
 /// Waits until `holds`, for much longer than it can take.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     eventually_async(what, || std::future::ready(holds())).await;
 }
 
 /// [`eventually`] for a condition that takes asking.
-pub async fn eventually_async<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn eventually_async<F: Future<Output = bool>>(
+    what: &str,
+    mut holds: impl FnMut() -> F,
+) {
     let waiting = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -90,7 +93,7 @@ pub async fn eventually_async<F: Future<Output = bool>>(what: &str, mut holds: i
 }
 
 /// What the handler printed after `saw `, oldest first.
-pub fn seen(host: &Host) -> Vec<Value> {
+pub(crate) fn seen(host: &Host) -> Vec<Value> {
     let lines = host.lines();
     let seen = lines
         .iter()
@@ -100,12 +103,12 @@ pub fn seen(host: &Host) -> Vec<Value> {
 }
 
 /// Whether some line of the log contains `text`.
-pub fn logged(host: &Host, text: &str) -> bool {
+pub(crate) fn logged(host: &Host, text: &str) -> bool {
     host.lines().iter().any(|line| line.text.contains(text))
 }
 
 /// Whether a process of that id is running (a zombie is not).
-pub fn is_running(pid: u32) -> bool {
+pub(crate) fn is_running(pid: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"));
     stat.is_ok_and(|stat| {
         !stat
