@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use local_stack::dataverse::{Dataverse, DataverseConfig, DataverseFaults, RequestKind};
+use local_stack::dataverse::{Dataverse, DataverseConfig, DataverseFaults, RequestKind, Script};
 use serde_json::{Map, Value, json};
 use sync_core::config::{SyncConfig, TableConfig};
 use sync_core::credentials::{Secret, TokenSource};
@@ -279,4 +279,44 @@ async fn a_lost_answer_is_everybodys_own_transient_failure() {
     for written in world.write(&ids, &etags, json!({"dvs_ackstate": 1})).await {
         assert_eq!(written.unwrap(), AckWrite::Conflict);
     }
+}
+
+#[tokio::test]
+async fn a_row_that_may_not_be_read_is_a_failure_and_never_gone() {
+    let world = World::start(DataverseFaults::default()).await;
+    let ids = world.dataverse.ids("account");
+    // A query leaves it out like a deleted one; only asking by id tells them apart.
+    for id in [ids[20], ids[21]] {
+        world.dataverse.delete("account", id).unwrap();
+    }
+    let hidden = Script::known("access_denied").on("GET", &ids[20].to_string());
+    let script = Script {
+        in_batch: true,
+        ..hidden
+    };
+    world.dataverse.script(script).unwrap();
+    let latest = world.latest(&ids).await;
+    assert_eq!(latest[20].as_ref().unwrap_err().class, Class::Permanent);
+    assert_eq!(latest[21], Ok(Latest::Gone));
+    assert!(latest.iter().enumerate().all(|(n, l)| n == 20 || l.is_ok()));
+}
+
+#[tokio::test]
+async fn a_row_that_makes_its_page_fail_fails_alone() {
+    let world = World::start(DataverseFaults::default()).await;
+    let ids = world.dataverse.ids("account");
+    let script = Script::known("plugin_threw").on("GET", &ids[33].to_string());
+    let script = Script {
+        times: 100,
+        ..script
+    };
+    world.dataverse.script(script).unwrap();
+    for (index, latest) in world.latest(&ids).await.into_iter().enumerate() {
+        match latest {
+            Ok(Latest::Row(_)) if index != 33 => {}
+            Err(failure) if index == 33 => assert_eq!(failure.class, Class::Permanent),
+            other => panic!("{index}: {other:?}"),
+        }
+    }
+    assert!(world.requests() <= 20, "{}", world.requests());
 }

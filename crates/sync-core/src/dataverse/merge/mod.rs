@@ -90,8 +90,8 @@ impl PageFailure {
         Self {
             failure,
             divisible: false,
-            // No answer in time is the one sign of too many rows there is before the deadline.
-            too_large: true,
+            // An answer that did not come in time shows in how long it was waited for.
+            too_large: false,
         }
     }
 

@@ -1,15 +1,25 @@
 //! Asking for a page, and narrowing a page that failed down to the row that is to blame.
 
 use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::{PageFailure, Pages};
 use crate::failure::{Class, Failure};
+
+/// Before a page that was lost is asked for once more.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers by position, and whether fewer rows might have been better.
 ///
 /// A page that fails for a reason that may lie in one row is asked for again in halves. That is bounded:
 /// finding one row among n costs about `2 log2 n` requests, and where far more than one row fails it is
 /// not the rows.
+///
+/// A page that is lost, or refused for a reason that may pass, is asked for once more. One blip would
+/// otherwise fail all its rows at once, which looks like an outage. Reads, conditional writes and bulk
+/// updates may all be repeated.
 pub(in crate::dataverse) async fn ask_all<P: Pages>(
     pages: &P,
     ticket: P::Ticket,
@@ -20,6 +30,7 @@ pub(in crate::dataverse) async fn ask_all<P: Pages>(
     let mut ticket = Some(ticket);
     let mut halvings = 2 * (asks.len().max(1).ilog2() + 1);
     let mut too_large = false;
+    let mut once_more = true;
     let mut groups: Vec<Range<usize>> = Vec::from([Range {
         start: 0,
         end: asks.len(),
@@ -45,6 +56,12 @@ pub(in crate::dataverse) async fn ask_all<P: Pages>(
                 let middle = group.start + group.len() / 2;
                 groups.push(middle..group.end);
                 groups.push(group.start..middle);
+            }
+            Err(e) if once_more && group.len() > 1 && e.failure.class == Class::Transient => {
+                once_more = false;
+                too_large |= e.too_large;
+                sleep(PAUSE).await;
+                groups.push(group);
             }
             Err(e) => {
                 too_large |= e.too_large;

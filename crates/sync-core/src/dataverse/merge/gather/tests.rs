@@ -14,6 +14,8 @@ struct Numbers {
     /// A page that holds this number is refused.
     bad: Option<u32>,
     divisible: bool,
+    /// This many pages are lost before the others.
+    lost: u32,
 }
 
 #[async_trait::async_trait]
@@ -34,6 +36,10 @@ impl Pages for Numbers {
         self.pages.lock().unwrap().push(asks.to_vec());
         let issued = self.issued.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(100)).await;
+        if issued < self.lost {
+            let lost = Failure::transient(Stage::Fetch, "Lost", "m");
+            return Err(PageFailure::of_all(lost));
+        }
         if self.bad.is_some_and(|bad| asks.contains(&bad)) {
             return Err(PageFailure {
                 failure: Failure::permanent(Stage::Fetch, "Bad", "m"),
@@ -164,6 +170,20 @@ async fn a_page_that_cannot_be_narrowed_down_is_the_end_of_no_row() {
     let (gatherer, _) = gatherer(numbers);
     let answers = ask_each(&gatherer, 0..50).await;
     assert!(answers.iter().filter(|(_, a)| a.is_err()).count() > 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_lost_page_is_nobodys_failure_and_two_are_everybodys() {
+    for (lost, failed) in [(1, 0), (2, 50)] {
+        let numbers = Numbers {
+            lost,
+            ..Numbers::default()
+        };
+        let (gatherer, _) = gatherer(numbers);
+        let answers = ask_each(&gatherer, 0..50).await;
+        let failures = answers.iter().filter(|(_, answer)| answer.is_err());
+        assert_eq!(failures.count(), failed, "{lost}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
