@@ -13,6 +13,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
@@ -108,11 +109,15 @@ impl Identities {
                 }
                 Next::At(at) => {
                     let identities = self.clone();
-                    tokio::spawn(async move {
+                    let wake = async move {
                         sleep_until(at).await;
                         identities.state().woken(at);
                         identities.pump();
-                    });
+                    };
+                    // A permit may be dropped with its runtime: then nobody waits any more.
+                    if let Ok(runtime) = Handle::try_current() {
+                        runtime.spawn(wake);
+                    }
                 }
                 Next::Nothing => return,
             }

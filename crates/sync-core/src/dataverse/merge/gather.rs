@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -101,13 +102,19 @@ impl<P: Pages + 'static> Gatherer<P> {
                     beat.start();
                     drop(beat);
                     drop(state);
-                    tokio::spawn(self.clone().page());
+                    // A page may be dropped with its runtime: then nobody waits any more.
+                    let Ok(runtime) = Handle::try_current() else {
+                        return;
+                    };
+                    runtime.spawn(self.clone().page());
                 }
                 Some(at) if state.timer.is_none_or(|timer| at < timer) => {
                     state.timer = Some(at);
                     drop(beat);
                     drop(state);
-                    tokio::spawn(self.clone().wake(at));
+                    if let Ok(runtime) = Handle::try_current() {
+                        runtime.spawn(self.clone().wake(at));
+                    }
                     return;
                 }
                 _ => return,
