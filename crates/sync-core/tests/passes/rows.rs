@@ -72,18 +72,7 @@ pub(crate) fn acknowledgement(version: i64, outcome: &str) -> Message {
         "targetRowId": (outcome == "delivered").then_some("C-1"), "outcome": outcome,
         "sourceVersion": version.to_string(), "payloadHash": "ab", "processedAt": at.format(&Rfc3339).unwrap(),
         "error": (outcome == "rejected").then(|| json!({"code": "RejectedByTarget", "stage": "deliver", "message": "Mend it."}))});
-    Message {
-        body: body.to_string().into(),
-        message_id: format!("a-{version}"),
-        correlation_id: None,
-        lock_token: Uuid::nil(),
-        delivery_count: 1,
-        enqueued_time: OffsetDateTime::now_utc(),
-        session_id: None,
-        content_type: None,
-        subject: None,
-        properties: Properties::new(),
-    }
+    crate::world::raw(&format!("a-{version}"), body.to_string())
 }
 
 #[async_trait]

@@ -1,165 +1,12 @@
-//! The whole loop over real processes: both function apps as the host's child processes, and every
-//! stand-in around them.
-#![allow(clippy::unwrap_used)]
-
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+//! Rows on their way, when something goes wrong.
 
 use local_stack::apps;
-use local_stack::bus::MessageView;
 use local_stack::dataverse::{DataverseFaults, Script, ScriptedAnswer, ScriptedFault};
-use local_stack::stack::{INBOUND, OUTBOUND, Stack, StackConfig};
+use local_stack::stack::{INBOUND, OUTBOUND};
 use local_stack::target::Faults;
 use serde_json::{Value, json};
-use service_bus::{Client, ClientOptions, OutgoingMessage};
-use uuid::Uuid;
 
-struct World {
-    stack: Stack,
-    log: Arc<Mutex<Vec<String>>>,
-}
-
-impl World {
-    async fn start() -> Self {
-        Self::with_retries(12).await
-    }
-
-    async fn with_retries(max_retries: u32) -> Self {
-        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-        Self::with(sync, max_retries).await
-    }
-
-    async fn with(mut sync: Value, max_retries: u32) -> Self {
-        sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
-            "inProcessRetries": 0, "configDelaySeconds": 0.5});
-        sync["target"]["timeoutSeconds"] = json!(1);
-        let binaries = tokio::task::spawn_blocking(apps::binaries)
-            .await
-            .unwrap()
-            .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
-        let stack = Stack::start(StackConfig {
-            binaries,
-            sync_json: sync.to_string(),
-            rows: 10,
-            seed: 1,
-            ports: Default::default(),
-            settings: Default::default(),
-            on_line: Some(Arc::new(move |_, line| {
-                lines.lock().unwrap().push(line.text.clone())
-            })),
-        })
-        .await
-        .unwrap();
-        Self { stack, log }
-    }
-
-    fn account(&self) -> Uuid {
-        self.stack
-            .dataverse
-            .ids("account")
-            .into_iter()
-            .min()
-            .unwrap()
-    }
-
-    fn save(&self, id: Uuid, columns: Value) {
-        self.stack
-            .dataverse
-            .save("account", Some(id), &columns)
-            .unwrap();
-    }
-
-    fn column(&self, id: Uuid, name: &str) -> Value {
-        self.stack.dataverse.row("account", id).unwrap()[name].clone()
-    }
-
-    /// Waits for something that must come; the bound is for a broken build, not a measurement.
-    async fn until(&self, what: &str, done: impl Fn(&Stack) -> bool) {
-        let started = Instant::now();
-        while !done(&self.stack) {
-            if started.elapsed() > Duration::from_secs(60) {
-                panic!(
-                    "never: {what}; the apps' log:\n{}",
-                    self.log.lock().unwrap().join("\n")
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    async fn drained(&self) {
-        self.until("drained", Stack::is_drained).await;
-    }
-
-    fn dead(&self, queue: &str) -> Vec<MessageView> {
-        self.stack.bus.snapshot(queue).unwrap().dead_letter
-    }
-
-    async fn send(&self, body: &str) {
-        let options = ClientOptions::default();
-        let client = Client::from_connection_string(&self.stack.bus.connection_string(), options);
-        let client = client.unwrap();
-        client
-            .send(OUTBOUND, OutgoingMessage::new(body.to_owned()))
-            .await
-            .unwrap();
-        client.close().await;
-    }
-}
-
-fn notification(table: &str, row: Uuid) -> String {
-    json!({"schemaVersion": 1, "notificationId": Uuid::new_v4(), "correlationId": "c-1", "table": table,
-        "sourceRowId": row, "operation": "update", "occurredAt": "2026-03-02T09:15:30Z"})
-    .to_string()
-}
-
-#[tokio::test]
-async fn a_saved_row_reaches_the_target_and_is_acknowledged_with_both_keys() {
-    let world = World::start().await;
-    let id = world.account();
-    world.save(id, json!({"name": "Fabrikam (changed)", "revenue": 1250.5}));
-    world.drained().await;
-    let row = world
-        .stack
-        .target
-        .row("customers", &id.to_string())
-        .unwrap();
-    assert_eq!(row.body["name"], "Fabrikam (changed)");
-    assert_eq!(row.body["revenue"], 1250.5);
-    assert_eq!(world.column(id, "dvs_targetid"), row.id.as_str());
-    assert_eq!(world.column(id, "dvs_ackstate"), 1);
-    let (change, ack) = (
-        &world.stack.dataverse.changes()[0],
-        &world.stack.dataverse.ack_writes()[0],
-    );
-    assert_eq!(
-        world.column(id, "dvs_ackversion"),
-        change.version.to_string()
-    );
-    // One correlation id from the save to the acknowledgement.
-    let correlation = change.correlation_id.to_string();
-    assert_eq!(ack.columns["dvs_correlationid"], correlation.as_str());
-    assert_eq!(
-        world.stack.target.calls()[0].correlation_id.as_ref(),
-        Some(&correlation)
-    );
-}
-
-#[tokio::test]
-async fn a_quiet_system_stays_quiet_after_the_acknowledgements() {
-    let world = World::start().await;
-    for id in world.stack.dataverse.ids("account") {
-        world.save(id, json!({"telephone1": "555-0199"}));
-    }
-    world.drained().await;
-    let sent = world.stack.bus.counters(OUTBOUND).unwrap().sent;
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(world.stack.bus.counters(OUTBOUND).unwrap().sent, sent);
-    assert_eq!(world.stack.dataverse.counters().events, 10);
-    assert_eq!(world.stack.dataverse.ack_writes().len(), 10);
-}
+use crate::world::{World, notification};
 
 #[tokio::test]
 async fn credentials_are_fetched_after_the_first_valid_message_and_once() {
@@ -331,56 +178,6 @@ async fn when_the_acknowledgement_cannot_be_written_only_that_is_retried() {
 }
 
 #[tokio::test]
-async fn deletes_travel_and_the_acknowledgement_recreates_nothing() {
-    let world = World::start().await;
-    let saved = world
-        .stack
-        .dataverse
-        .save("account", None, &json!({"name": "Short-lived"}))
-        .unwrap();
-    world.drained().await;
-    assert!(
-        world
-            .stack
-            .target
-            .row("customers", &saved.id.to_string())
-            .is_some()
-    );
-    world.stack.dataverse.delete("account", saved.id).unwrap();
-    world.drained().await;
-    assert!(
-        world
-            .stack
-            .target
-            .row("customers", &saved.id.to_string())
-            .is_none()
-    );
-    assert!(world.stack.dataverse.row("account", saved.id).is_none());
-}
-
-#[tokio::test]
-async fn a_table_may_deactivate_its_rows_in_the_target_instead_of_deleting_them() {
-    let mut sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-    sync["tables"]["account"]["onDelete"] = json!({"deactivate": {"state": 1}});
-    let world = World::with(sync, 12).await;
-    let columns = json!({"name": "Retired"});
-    let saved = world.stack.dataverse.save("account", None, &columns);
-    let id = saved.unwrap().id;
-    world.drained().await;
-    world.stack.dataverse.delete("account", id).unwrap();
-    world.drained().await;
-    let row = world
-        .stack
-        .target
-        .row("customers", &id.to_string())
-        .unwrap();
-    assert_eq!(
-        (&row.body["name"], &row.body["state"]),
-        (&json!("Retired"), &json!(1))
-    );
-}
-
-#[tokio::test]
 async fn what_the_plug_in_could_not_post_is_posted_by_the_sweep() {
     let world = World::start().await;
     let failing = DataverseFaults {
@@ -407,29 +204,6 @@ async fn what_the_plug_in_could_not_post_is_posted_by_the_sweep() {
             .unwrap()
             .body["name"],
         "Swept"
-    );
-}
-
-#[tokio::test]
-async fn the_native_event_of_a_service_endpoint_is_accepted_too() {
-    let world = World::start().await;
-    let id = world.account();
-    world
-        .send(
-            &json!({"PrimaryEntityId": id, "PrimaryEntityName": "account", "MessageName": "Update",
-            "CorrelationId": Uuid::new_v4(), "OperationId": Uuid::new_v4()})
-            .to_string(),
-        )
-        .await;
-    world
-        .until("acknowledged", |s| s.dataverse.ack_writes().len() == 1)
-        .await;
-    assert!(
-        world
-            .stack
-            .target
-            .row("customers", &id.to_string())
-            .is_some()
     );
 }
 

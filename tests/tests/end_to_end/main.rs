@@ -1,0 +1,7 @@
+//! The whole loop over real processes: both function apps as the host's child processes, and every
+//! stand-in around them.
+#![allow(clippy::unwrap_used)]
+
+mod failures;
+mod travels;
+mod world;
