@@ -75,7 +75,7 @@ impl World {
     pub(crate) async fn until(&self, what: &str, done: impl Fn(&Stack) -> bool) {
         let started = Instant::now();
         while !done(&self.stack) {
-            if started.elapsed() > Duration::from_secs(60) {
+            if started.elapsed() > Duration::from_secs(180) {
                 panic!(
                     "never: {what}; the apps' log:\n{}",
                     self.log.lock().unwrap().join("\n")
