@@ -21,10 +21,10 @@ async fn credentials_are_fetched_after_the_first_valid_message_and_once() {
         world.stack.vault.requests().is_empty(),
         "a broken message cost a vault request"
     );
-    assert!(
-        world.stack.identity.requests().is_empty(),
-        "a broken message cost a token"
-    );
+    // The sweep of inbound-fn asks for tokens too, but never for the vault's.
+    let tokens = world.stack.identity.requests();
+    let vault = Some("https://vault.azure.net");
+    assert!(tokens.iter().all(|t| t.resource.as_deref() != vault));
     for id in world.stack.dataverse.ids("account") {
         world.save(id, json!({"telephone1": "555-0100"}));
     }
