@@ -41,6 +41,8 @@ figures! {
     dead: "dead-lettered",
     /// Of those, the ones the broker moved itself after too many deliveries.
     worn_out: "dead-lettered by MaxDeliveryCount",
+    /// Dead letters that an operator sent again.
+    resent: "dead letters resent",
     /// Instances that died.
     crashes: "crashes",
     /// Locks lost while their message was worked on.
@@ -58,8 +60,6 @@ figures! {
     /// Rows that differ because their last overwriter lost its lock and then died or failed, on a target
     /// that does not compare versions: only a comparing target can fence those.
     unfenced: "rows that differ since no lock could fence",
-    /// Rows that were rejected last and say otherwise.
-    hidden_rejections: "rejections hidden by an older answer",
     /// Virtual seconds.
     virtual_seconds: "virtual seconds",
 }

@@ -17,7 +17,7 @@
 //! the runtime and the crates that use it, so that it would not be the shipped code that runs.
 //!
 //! Reading order: [`plan`] (what a seed means), `world` (who is in it), `wire` (what a call is), the parts
-//! `dataverse`, `broker`, `target`, `instance`, `outage`, then [`run`] and the [`ledger`].
+//! `dataverse`, `broker`, `target`, `instance`, `outage`, `operator`, then [`run`] and the [`ledger`].
 #![forbid(unsafe_code)]
 
 mod broker;
@@ -29,6 +29,7 @@ mod instance;
 pub mod journal;
 pub mod ledger;
 mod life;
+mod operator;
 mod outage;
 pub mod plan;
 pub mod run;

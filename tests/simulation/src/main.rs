@@ -48,6 +48,9 @@ struct Arguments {
     /// Classes of faults to leave on, as far as the seed has them.
     #[arg(long, value_delimiter = ',', conflicts_with = "without")]
     only: Option<Vec<Fault>>,
+    /// Report a failing seed as it is, without looking for a smaller plan that fails too.
+    #[arg(long)]
+    no_shrink: bool,
     /// Go on after a failing seed.
     #[arg(long)]
     keep_going: bool,
@@ -190,7 +193,11 @@ fn many(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Some((plan, outcome)) = shared.failed.into_iter().next() else {
         return Ok(ExitCode::SUCCESS);
     };
-    println!("\n{}\nshrinking ...", describe(&plan));
+    println!("\n{}", describe(&plan));
+    if arguments.no_shrink {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("shrinking ...");
     let (plan, outcome) = shrink(&plan, outcome)?;
     println!("{}", describe(&plan));
     println!(

@@ -36,6 +36,8 @@ faults! {
     Native = "native",
     /// People ask for rows to be sent again.
     Resync = "resync",
+    /// An operator resends dead letters.
+    Resend = "resend",
     /// The plug-in fails to post, or dies between send and delete.
     Plugin = "plugin",
     /// An instance dies at an await.

@@ -13,6 +13,7 @@ use crate::figures::Figures;
 use crate::instance::instance;
 use crate::journal::Journal;
 use crate::ledger::Violation;
+use crate::operator::operator;
 use crate::outage::outages;
 use crate::plan::Plan;
 use crate::world::{Part, World};
@@ -81,6 +82,7 @@ async fn live(plan: Plan, config: Arc<SyncConfig>, keep_story: bool) -> Outcome 
     world.lock().busy = 2;
     tokio::spawn(people(Arc::clone(&world)));
     tokio::spawn(outages(Arc::clone(&world)));
+    tokio::spawn(operator(Arc::clone(&world)));
     while world.lock().busy > 0 {
         sleep(Duration::from_secs(1)).await;
     }

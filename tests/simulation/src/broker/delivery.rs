@@ -138,6 +138,7 @@ impl State {
             row,
             format!("{name} queue: {what} is dead-lettered, {reason}: {description}"),
         );
+        self.check_given_up(which, stored.about, &reason);
         self.queue(which)
             .bury(stored, reason, description, properties, now);
         true

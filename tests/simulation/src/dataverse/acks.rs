@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::answer::call;
 use super::source::version;
-use super::{REJECTED, Row, etag};
+use super::{Row, etag};
 use crate::life::Life;
 use crate::world::State;
 
@@ -102,7 +102,7 @@ impl State {
                 return AckWrite::Written;
             }
             None => return AckWrite::Gone,
-            Some(row) if condition != "*" && condition != etag(row.version) => {
+            Some(row) if !["", "*", &etag(row.version)].contains(&condition) => {
                 return AckWrite::Conflict;
             }
             Some(row) => version(row.ack.get(&own.version)),
@@ -113,13 +113,6 @@ impl State {
         {
             let text = format!("an acknowledgement wrote {name}, which announces a change");
             self.violation("I4", Some(number), text);
-        }
-        let (text, state) = (|name: &str| columns.get(name), own.state.as_str());
-        let correlation = text(&own.correlation_id).and_then(Value::as_str);
-        let rejected = text(state).and_then(Value::as_i64) == Some(REJECTED);
-        if let (Some(correlation), true) = (correlation, rejected) {
-            let told = (number, correlation.to_owned());
-            self.watch.told_rejected.insert(told);
         }
         let version_now = self.dataverse.next_version();
         if let Some(row) = self.dataverse.rows.get_mut(&number) {

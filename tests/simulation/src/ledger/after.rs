@@ -33,7 +33,7 @@ impl State {
         for row in 0..self.plan.rows {
             self.check_row(row);
             self.check_acknowledged(row);
-            self.count_hidden_rejection(row);
+            self.check_rejected(row);
         }
         self.check_dead(Which::Outbound);
         self.check_dead(Which::Inbound);
@@ -147,9 +147,8 @@ impl State {
         }
     }
 
-    /// A row whose newest answer is a rejection should say so. An acknowledgement of something older that
-    /// arrives later hides it; the dead-letter queue still has the reason, so this is counted only.
-    fn count_hidden_rejection(&mut self, number: usize) {
+    /// I1: a row that was rejected last says so, whatever arrives later.
+    fn check_rejected(&mut self, number: usize) {
         let Some(row) = self.dataverse.rows.get(&number) else {
             return;
         };
@@ -167,7 +166,8 @@ impl State {
             .get(&self.own_columns.state)
             .and_then(|v| v.as_i64());
         if last.is_some() && rejected && state != Some(REJECTED) {
-            self.figures.hidden_rejections += 1;
+            let text = format!("the row was rejected last, and says {state:?}");
+            self.violation("I1", Some(number), text);
         }
     }
 

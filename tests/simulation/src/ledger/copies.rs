@@ -21,6 +21,8 @@ pub(super) const MAX_RETRIES: i64 = 8;
 const CONFIG_DELAY: f64 = 60.0;
 /// A call to the target without an answer may still take effect for this long.
 const LINGERS: Duration = Duration::from_secs(10);
+/// How long a busy queue is left alone.
+const QUEUE_BUSY: Duration = Duration::from_secs(10);
 /// No Retry-After is obeyed for longer.
 const LONGEST_OBEYED: f64 = 3600.0;
 
@@ -67,7 +69,7 @@ impl State {
             delay: (at - now).as_seconds_f64(),
         };
         let first = text(FIRST_ENQUEUED_AT).and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok());
-        self.check_identity(which, &copy, message, first);
+        self.check_identity(which, life, &copy, message, first);
         self.check_patience(which, life, &copy);
     }
 
@@ -75,20 +77,26 @@ impl State {
     fn check_identity(
         &mut self,
         which: Which,
+        life: &Life,
         copy: &Copy,
         message: &OutgoingMessage,
         first: Option<OffsetDateTime>,
     ) {
-        if let (Which::Outbound, Some(about)) = (which, copy.about) {
-            let change = &self.truth.changes[about];
-            let (same, at) = (message.body == change.body.as_bytes(), change.at);
-            if !same {
-                self.violation("I1", copy.row, "a copy has another body".into());
-            }
-            // Posted within the first minutes; by a later sweep at the latest.
-            if first.is_none_or(|first| first < at) {
-                self.violation("I6", copy.row, format!("a copy says it began at {first:?}"));
-            }
+        if let (Which::Outbound, Some(about)) = (which, copy.about)
+            && message.body != self.truth.changes[about].body.as_bytes()
+        {
+            self.violation("I1", copy.row, "a copy has another body".into());
+        }
+        // The age of a message leaves out the waits that do not count.
+        let waited = [0.0, copy.delay];
+        let same_chain = self
+            .watch
+            .hands(life, which, &copy.original)
+            .filter_map(|hand| Some((first? - hand.first).as_seconds_f64()))
+            .any(|moved| waited.iter().any(|wait| (moved - wait).abs() < 0.001));
+        if !same_chain {
+            let text = format!("a copy says its chain began at {first:?}");
+            self.violation("I6", copy.row, text);
         }
         if !(0..=MAX_RETRIES).contains(&copy.retry_count) {
             self.violation(
@@ -102,9 +110,7 @@ impl State {
     /// A copy counts what has to be counted, and waits as long as it has to.
     fn check_patience(&mut self, which: Which, life: &Life, copy: &Copy) {
         let now = self.now();
-        let hands = self.watch.in_hand.values();
-        let mine = hands
-            .filter(|h| h.life == life.number && h.which == which && h.original == copy.original);
+        let mine = self.watch.hands(life, which, &copy.original);
         let counts: Vec<i64> = mine.map(|h| h.retry_count).collect();
         let failures = self.watch.failures.get(&(life.number, copy.row));
         let fitting = |f: &Failure| format!("{}/{}", f.stage, f.code) == copy.stage_and_code;
@@ -128,7 +134,9 @@ impl State {
             let retry_after = Duration::ZERO;
             classes.push((Class::Transient, retry_after));
             classes.push((Class::Transient, LINGERS));
-            classes.push((Class::Throttled { retry_after }, retry_after));
+            for retry_after in [retry_after, QUEUE_BUSY] {
+                classes.push((Class::Throttled { retry_after }, Duration::ZERO));
+            }
         }
         let fits = classes
             .iter()

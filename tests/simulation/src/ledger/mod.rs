@@ -80,7 +80,7 @@ impl State {
             outcome: ack.outcome,
             version: ack.source_version.map(|v| v.0),
             processed_at: ack.processed_at,
-            correlation: ack.correlation_id,
+            notification: ack.notification_id,
         };
         Some(self.watch.enter(id, sent))
     }

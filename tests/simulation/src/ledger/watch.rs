@@ -6,7 +6,7 @@ use serde_json::Value;
 use sync_core::acknowledgement::Outcome;
 use sync_core::decide::Disposition;
 use sync_core::failure::{Class, Failure};
-use sync_core::message::{ORIGINAL_MESSAGE_ID, RETRY_COUNT};
+use sync_core::message::{FIRST_ENQUEUED_AT, ORIGINAL_MESSAGE_ID, RETRY_COUNT};
 use sync_core::ports::{self, Delivery};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -28,7 +28,7 @@ pub(crate) struct AckSent {
     pub(crate) outcome: Outcome,
     pub(crate) version: Option<i64>,
     pub(crate) processed_at: OffsetDateTime,
-    pub(crate) correlation: String,
+    pub(crate) notification: String,
 }
 
 /// A message an instance is working on.
@@ -38,6 +38,8 @@ pub(super) struct InHand {
     pub(super) which: Which,
     pub(super) original: String,
     pub(super) retry_count: i64,
+    /// When its chain began.
+    pub(super) first: OffsetDateTime,
     row: Option<usize>,
 }
 
@@ -59,8 +61,6 @@ pub(crate) struct Watch {
     refused: BTreeSet<(usize, usize)>,
     /// Rows overwritten by somebody who lost the lock and then could not repair it.
     pub(crate) unfenced: BTreeSet<usize>,
-    /// Rows that were told of a rejection, by its correlation id.
-    pub(crate) told_rejected: BTreeSet<(usize, String)>,
     completed: u64,
     acknowledgements: u64,
 }
@@ -75,6 +75,17 @@ impl Watch {
         self.ack_ids.insert(id.to_owned(), self.acks.len());
         self.acks.push(ack);
         self.acks.len() - 1
+    }
+
+    /// The messages of one chain that a life works on.
+    pub(super) fn hands<'a>(
+        &'a self,
+        life: &'a Life,
+        which: Which,
+        original: &'a str,
+    ) -> impl Iterator<Item = &'a InHand> {
+        let hands = self.in_hand.values();
+        hands.filter(move |h| h.life == life.number && h.which == which && h.original == original)
     }
 
     /// A life has read a row anew.
@@ -147,13 +158,19 @@ impl State {
             .get(RETRY_COUNT)
             .and_then(service_bus::Value::as_i64);
         let row = self.row_of(which, stored.about);
+        // What was resent from the dead-letter queue starts anew.
+        let resent = text("DeadLetterReason").is_some();
+        let first = text(FIRST_ENQUEUED_AT).filter(|_| !resent);
         let in_hand = InHand {
             life: life.number,
             which,
             original: text(ORIGINAL_MESSAGE_ID)
                 .unwrap_or(&stored.message_id)
                 .to_owned(),
-            retry_count: count.unwrap_or(0),
+            retry_count: count.filter(|_| !resent).unwrap_or(0),
+            first: first
+                .and_then(|t| OffsetDateTime::parse(t, &Rfc3339).ok())
+                .unwrap_or(stored.enqueued),
             row,
         };
         let (what, delivery) = (self.describe(which, stored.about), stored.failed + 1);
@@ -231,6 +248,24 @@ impl State {
         }
     }
 
+    /// A notification is given up only after its row was told, as far as the row is known.
+    pub(crate) fn check_given_up(&mut self, which: Which, about: Option<usize>, reason: &str) {
+        let unknown_row = ["InvalidNotification", "UnknownTable"].contains(&reason);
+        let (Which::Outbound, Some(about), false) = (which, about, unknown_row) else {
+            return;
+        };
+        let change = &self.truth.changes[about];
+        let told =
+            self.watch.acks.iter().any(|ack| {
+                ack.outcome == Outcome::Rejected && ack.notification == change.notification
+            });
+        if !told {
+            let what = self.describe(which, Some(about));
+            let text = format!("{what} was dead-lettered before its row was told");
+            self.violation("I7", self.row_of(which, Some(about)), text);
+        }
+    }
+
     /// Whether a notification is acknowledged at its version or a newer one, dead-lettered, or still
     /// on its way.
     pub(crate) fn is_accounted_for(&self, about: usize) -> bool {
@@ -270,9 +305,7 @@ impl State {
             return true;
         };
         if ack.outcome == Outcome::Rejected {
-            // Whether it is still visible is another question; see `hidden_rejections`.
-            let told = (ack.row, ack.correlation.clone());
-            return self.watch.told_rejected.contains(&told) || self.is_later(row, ack);
+            return self.is_later(row, ack);
         }
         ack.version.is_none() || self.acknowledged_version(ack.row) >= ack.version
     }
