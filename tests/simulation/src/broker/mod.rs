@@ -245,12 +245,15 @@ impl BrokerQueue {
         });
     }
 
-    /// Whether a message about this is in the queue, in whatever state.
-    pub(crate) fn has(&self, about: usize) -> bool {
+    /// Every message in the queue, in whatever state.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = &Stored> {
         let stored = self.active.values().chain(self.scheduled.values());
-        stored
-            .chain(self.locked.values().map(|l| &l.stored))
-            .any(|s| s.about == Some(about))
+        stored.chain(self.locked.values().map(|l| &l.stored))
+    }
+
+    /// Whether a message about this is in the queue.
+    pub(crate) fn has(&self, about: usize) -> bool {
+        self.stored().any(|s| s.about == Some(about))
     }
 
     pub(crate) fn has_dead(&self, about: usize) -> bool {

@@ -3,11 +3,12 @@
 use service_bus::Value;
 use sync_core::acknowledgement::Outcome;
 
+use super::rows::Difference;
 use crate::broker::WORN_OUT;
-use crate::dataverse::{MARKER, REJECTED, value_of};
+use crate::dataverse::{MARKER, REJECTED};
 use crate::ledger::watch::AckSent;
 use crate::truth::Kind;
-use crate::world::{State, Which, table_of};
+use crate::world::{State, Which};
 
 impl State {
     /// Whether nothing is on its way any more.
@@ -72,39 +73,11 @@ impl State {
 
     /// I2: the target holds what Dataverse holds.
     fn check_row(&mut self, number: usize) {
-        let row = self.dataverse.rows.get(&number);
-        let held = self.target.rows.get(&number).and_then(|h| h.name.clone());
-        let expected = row.map(|r| value_of(number, r.letter));
-        // Where deletes are ignored, anything may be left of a deleted row.
-        let ignored = row.is_none() && table_of(number) == "contact";
-        if held == expected || ignored {
-            return;
-        }
-        if self.watch.unfenced.contains(&number) {
-            self.figures.unfenced += 1;
-            return;
-        }
-        let owed = row.map(|r| r.changed);
-        let given_up = self.outbound.dead.iter().filter(|d| {
-            let change = d.stored.about.map(|about| &self.truth.changes[about]);
-            change.is_some_and(|c| c.row == number && !matches!(c.kind, Kind::Poison(_)))
-        });
-        let given_up = given_up.map(|d| d.at).max();
-        // A dead letter explains a difference, unless the row was delivered well after it.
-        let explained = given_up.is_some_and(|at| {
-            !self.watch.acks.iter().any(|ack| {
-                let at_last = match ack.outcome {
-                    Outcome::Delivered => owed.is_some() && ack.version >= owed,
-                    Outcome::Deleted => owed.is_none(),
-                    Outcome::Rejected => false,
-                };
-                ack.row == number && at_last && ack.at > at + self.plan.lateness
-            })
-        });
-        self.figures.explained += u64::from(explained);
-        if !explained {
-            let text = format!("Dataverse holds {expected:?}, the target {held:?}");
-            self.violation("I2", Some(number), text);
+        match self.difference(number) {
+            None => {}
+            Some(Difference::Unfenced) => self.figures.unfenced += 1,
+            Some(Difference::DeadLetter) => self.figures.explained += 1,
+            Some(Difference::Unexplained(text)) => self.violation("I2", Some(number), text),
         }
     }
 

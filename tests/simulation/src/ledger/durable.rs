@@ -30,6 +30,9 @@ impl State {
             );
             self.violation("I7", self.row_of(which, Some(about)), text);
         }
+        if let (Which::Outbound, Some(row)) = (which, self.row_of(which, Some(about))) {
+            self.check_last_settled(row);
+        }
     }
 
     /// A notification is given up only after its row was told, as far as the row is known.
@@ -39,14 +42,34 @@ impl State {
             return;
         };
         let change = &self.truth.changes[about];
-        let told =
-            self.watch.acks.iter().any(|ack| {
-                ack.outcome == Outcome::Rejected && ack.notification == change.notification
-            });
-        if !told {
-            let what = self.describe(which, Some(about));
-            let text = format!("{what} was dead-lettered before its row was told");
-            self.violation("I7", self.row_of(which, Some(about)), text);
+        let told = |ack: &AckSent| {
+            ack.outcome == Outcome::Rejected && ack.notification == change.notification
+        };
+        let what = || self.describe(which, Some(about));
+        let known = ["RejectedByTarget", "RetriesExhausted", "MaxAgeExceeded"];
+        let refused = self.target.refused.get(&change.row);
+        let found = if !self.watch.acks.iter().any(told) {
+            Some((
+                "I7",
+                format!("{} was dead-lettered before its row was told", what()),
+            ))
+        } else if reason == "RejectedByTarget"
+            && change.kind == Kind::Saved
+            && refused.is_none_or(|version| *version < change.version)
+        {
+            // The notification may announce the very correction of what was refused.
+            Some((
+                "I5",
+                format!("{} shares the refusal of v{refused:?}", what()),
+            ))
+        } else if !known.contains(&reason) {
+            // Nothing in this world fails for good in any other way.
+            Some(("I5", format!("{} was given up for {reason}", what())))
+        } else {
+            None
+        };
+        if let Some((invariant, text)) = found {
+            self.violation(invariant, self.row_of(which, Some(about)), text);
         }
     }
 

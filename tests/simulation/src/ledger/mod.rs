@@ -1,11 +1,12 @@
 //! What was promised, checked against what the world recorded.
 //!
-//! [`watch`] looks at each step as it happens, [`copies`] at each scheduled copy, [`durable`] at each
-//! settlement; [`after`] compares the end with the truth. The promises are those of ARCHITECTURE.md, "Invariants".
+//! [`watch`] looks at each step as it happens, [`copies`] at each scheduled copy, [`durable`] and
+//! [`rows`] at each settlement; [`after`] compares the end with the truth. The promises are those of ARCHITECTURE.md, "Invariants".
 
 pub(crate) mod after;
 mod copies;
 mod durable;
+mod rows;
 pub(crate) mod watch;
 
 use std::fmt;

@@ -86,6 +86,12 @@ impl Watch {
         hands.filter(move |h| h.life == life.number && h.which == which && h.original == original)
     }
 
+    /// Whether any life works on a notification of a row.
+    pub(super) fn works_on(&self, row: usize) -> bool {
+        let mut hands = self.in_hand.values();
+        hands.any(|h| h.which == Which::Outbound && h.row == Some(row))
+    }
+
     /// A life has read a row anew.
     pub(crate) fn fetched(&mut self, life: &Life, row: usize) {
         self.refused.remove(&(life.number, row));

@@ -27,6 +27,8 @@ pub(crate) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct TargetSystem {
     pub(crate) rows: BTreeMap<usize, Held>,
+    /// The newest version of a row that it refused for good.
+    pub(crate) refused: BTreeMap<usize, i64>,
     /// It refuses the API key until then.
     key_wrong_until: Option<OffsetDateTime>,
     /// Idempotency keys carried out, where they are remembered.
@@ -72,7 +74,11 @@ impl State {
         };
         let answer = match fault {
             Some((answer, false)) => answer,
-            _ if refused => Answer::Refused,
+            _ if refused => {
+                let newest = self.target.refused.entry(number).or_default();
+                *newest = version.unwrap_or_default().max(*newest);
+                Answer::Refused
+            }
             _ if self.plan.target == TargetKind::Comparing
                 && self.holds_newer(number, name.is_some(), version) =>
             {
