@@ -84,9 +84,13 @@ async fn join_while_looking(world: &World, joining: Message) {
         let outbound = outbound.clone();
         async move { outbound.handle(message("n1", 5)).await }
     });
-    while world.lock().looks == 0 {
+    for _ in 0..1000 {
+        if world.lock().looks > 0 {
+            break;
+        }
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
+    assert_eq!(world.lock().looks, 1, "it looks after delivering");
     let joined = outbound.handle(joining).await.unwrap();
     assert_eq!(joined, Disposition::Complete);
     assert_eq!(first.await.unwrap().unwrap(), Disposition::Complete);
