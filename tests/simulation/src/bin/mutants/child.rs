@@ -1,6 +1,7 @@
 //! A child process with a time limit, whose output is kept.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -46,6 +47,7 @@ pub(crate) fn run(command: &mut Command, log: &Path, longest: Duration) -> anyho
     let err = out.try_clone().context("cannot share the log")?;
     let began = Instant::now();
     let mut child = command
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
@@ -63,7 +65,10 @@ pub(crate) fn run(command: &mut Command, log: &Path, longest: Duration) -> anyho
             });
         }
         if began.elapsed() > longest {
-            child.kill().context("cannot stop a child process")?;
+            // With everything it started, which is in its process group.
+            let group = format!("-{}", child.id());
+            let stop = Command::new("kill").args(["-9", "--", &group]).status();
+            stop.context("cannot stop a child process")?;
             child.wait().context("cannot wait for a child process")?;
             return Ok(Ended::TimedOut);
         }

@@ -42,8 +42,10 @@ pub(crate) struct Verdict {
     pub(crate) took: Duration,
 }
 
-/// The longest a build, a search or a test run may take.
+/// The longest a build or a search may take.
 const LONGEST: Duration = Duration::from_secs(600);
+/// The longest sync-core's tests may take, with their build: a wrong variant may well hang one.
+const LONGEST_TESTS: Duration = Duration::from_secs(180);
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -118,7 +120,13 @@ fn judge(workspace: &Workspace, arguments: &Arguments) -> anyhow::Result<Verdict
         ended if !ended.succeeded() => return Ok(verdict(Some(table::broken(&ended)))),
         _ => {}
     }
-    let tests = workspace.cargo(&["test", "-p", "sync-core", "--no-fail-fast"], LONGEST)?;
+    let tests = workspace.cargo(
+        &["test", "-p", "sync-core", "--no-fail-fast"],
+        LONGEST_TESTS,
+    )?;
+    if matches!(tests, Ended::TimedOut) {
+        return Ok(verdict(Some("sync-core's tests: never end".into())));
+    }
     if tests.succeeded() {
         return Ok(verdict(None));
     }
