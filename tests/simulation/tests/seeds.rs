@@ -66,10 +66,11 @@ fn the_faults_that_are_switched_on_do_happen() {
         total += run(&Plan::of_seed(seed, 40), false).unwrap().figures;
     }
     for (label, count) in total.labelled() {
-        assert!(
-            count > 0 || label.starts_with("rows that differ"),
-            "no {label}"
-        );
+        // A message that cannot be settled is held back before the broker delivers it again, so that its
+        // deliveries hardly ever run out.
+        let rare = ["rows that differ", "dead-lettered by MaxDeliveryCount"];
+        let rare = rare.iter().any(|name| label.starts_with(name));
+        assert!(count > 0 || rare, "no {label}");
     }
 }
 
