@@ -113,8 +113,15 @@ fn members_replaced(manifest: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Makes `to` what `from` is.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     if from.is_dir() {
+        let present = std::fs::read_dir(to).into_iter().flatten();
+        for entry in present.collect::<Result<Vec<_>, _>>()? {
+            if !from.join(entry.file_name()).exists() {
+                remove(&entry.path())?;
+            }
+        }
         for entry in std::fs::read_dir(from)? {
             let entry = entry?;
             copy(&entry.path(), &to.join(entry.file_name()))?;
@@ -123,6 +130,15 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     }
     let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     write_bytes(to, &bytes)
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
