@@ -4,10 +4,13 @@
 //! two sweepers, or a sweeper and the plug-in, never work on one row at once. A crash between send and
 //! delete sends the notification again later, under the same message id.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
 use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -77,6 +80,9 @@ pub struct Swept {
 
 /// Longest wait between two tries of one row.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
+/// Rows worked on at once: after an outage of the bus they are many, and their requests to Dataverse
+/// merge into pages.
+const AT_ONCE: usize = 50;
 /// A sweep has nobody waiting for it, so it waits for a throttle itself; the next sweep finds what this
 /// one leaves.
 const PATIENCE: Patience = Patience {
@@ -130,7 +136,7 @@ impl Sweeper {
     }
 
     /// One sweep over what is due now, page by page. A row that fails does not keep the others waiting;
-    /// a queue that cannot be reached ends the sweep.
+    /// a queue that cannot be reached ends the sweep, after what is under way.
     ///
     /// # Errors
     /// When the outbox cannot be read at all.
@@ -149,19 +155,30 @@ impl Sweeper {
 
     /// Returns whether another page may be taken.
     async fn page(&self, due: Vec<OutboxRow>, until: Instant, swept: &mut Swept) -> bool {
-        for row in due {
+        let stopped = &AtomicBool::new(false);
+        let worked = stream::iter(due).map(|row| async move {
+            // Rows that wait for their turn are left where they are once there is no point in it.
             if Instant::now() >= until {
-                return false;
+                stopped.store(true, Ordering::Relaxed);
             }
-            match self.one(&row).await {
-                Ok(Done::Sent) => swept.sent += 1,
-                Ok(Done::LostRace) => swept.lost_races += 1,
-                Ok(Done::Kept) => {
-                    swept.kept += 1;
-                    return false;
-                }
-                Ok(Done::Unusable) => swept.unusable += 1,
-                Err(failure) => {
+            if stopped.load(Ordering::Relaxed) {
+                return None;
+            }
+            let done = self.one(&row).await;
+            if matches!(done, Ok(Done::Kept)) {
+                stopped.store(true, Ordering::Relaxed);
+            }
+            Some((row, done))
+        });
+        let mut worked = pin!(worked.buffer_unordered(AT_ONCE));
+        while let Some(done) = worked.next().await {
+            match done {
+                None => {}
+                Some((_, Ok(Done::Sent))) => swept.sent += 1,
+                Some((_, Ok(Done::LostRace))) => swept.lost_races += 1,
+                Some((_, Ok(Done::Kept))) => swept.kept += 1,
+                Some((_, Ok(Done::Unusable))) => swept.unusable += 1,
+                Some((row, Err(failure))) => {
                     // Whatever was half done is found again when the lease has ended.
                     warn!(
                         correlation_id = row.correlation_id, outbox.row = %row.id,
@@ -171,7 +188,7 @@ impl Sweeper {
                 }
             }
         }
-        true
+        !stopped.load(Ordering::Relaxed)
     }
 
     async fn one(&self, row: &OutboxRow) -> Result<Done, Failure> {

@@ -1,21 +1,21 @@
-//! The outbox table over the Web API.
+//! The outbox table over the Web API. Rows that are worked on at once share requests.
 
 use async_trait::async_trait;
-use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::answer::ServiceError;
-use super::classify::classify;
 use super::client::DataverseClient;
-use super::request::{Precondition, Request, asked};
+use super::merge::{ReadPages, Write, WriteAsk};
+use super::request::Request;
 use crate::failure::{Failure, Stage};
 use crate::outbox::{Outbox, OutboxRow};
+use crate::ports::AckWrite;
 
 const SET: &str = "dvs_outboxes";
+const COLUMNS: &str = "dvs_outboxid,dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts";
 /// Rows read per sweep: a sweep that dies half-way leaves little behind.
 const PAGE: u32 = 100;
 
@@ -39,8 +39,7 @@ impl Outbox for DataverseOutbox {
             rfc3339(now)
         );
         let path = format!(
-            "{SET}?$select=dvs_outboxid,dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts\
-             &$filter={}&$orderby=createdon&$top={PAGE}",
+            "{SET}?$select={COLUMNS}&$filter={}&$orderby=createdon&$top={PAGE}",
             utf8_percent_encode(&filter, NON_ALPHANUMERIC)
         );
         let answer = self
@@ -52,7 +51,8 @@ impl Outbox for DataverseOutbox {
             .get("value")
             .and_then(Value::as_array)
             .map_or(&[][..], Vec::as_slice);
-        rows.iter().map(read).collect()
+        let rows = rows.iter().filter_map(Value::as_object);
+        rows.map(read).collect()
     }
 
     async fn claim(
@@ -61,39 +61,26 @@ impl Outbox for DataverseOutbox {
         lease: OffsetDateTime,
     ) -> Result<Option<OutboxRow>, Failure> {
         let columns = json!({ "statuscode": status::SENDING, "dvs_nextattempton": rfc3339(lease) });
-        match self.patch(row, &columns).await? {
-            Ok(()) => {}
-            Err(e) if e.is_conflict() || e.is_row_gone() => return Ok(None),
-            Err(e) => return Err(classify(&e, Stage::Fetch, &format!("PATCH {SET}"))),
+        match self.write(row, changed(columns)).await? {
+            AckWrite::Written => {}
+            AckWrite::Conflict | AckWrite::Gone => return Ok(None),
         }
         // The claim moved the etag; what follows is conditional on the new one.
-        let path = format!(
-            "{SET}({})?$select=dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts",
-            row.id
-        );
-        let answer = self
-            .0
-            .call(Request::get(Stage::Fetch, &path, &row.correlation_id))
-            .await?;
-        match answer {
-            Ok(good) => Ok(Some(read(
-                &good.json(Stage::Fetch, &format!("GET {SET}"))?,
-            )?)),
-            Err(e) if e.is_row_gone() => Ok(None),
-            Err(e) => Err(classify(&e, Stage::Fetch, &format!("GET {SET}"))),
-        }
+        let pages = ReadPages {
+            stage: Stage::Fetch,
+            entity_set: SET.into(),
+            primary_key: "dvs_outboxid".into(),
+            options: format!("$select={COLUMNS}"),
+            // A row that somebody took away after the claim is not ours to send.
+            confirm_absence: false,
+        };
+        let columns = self.0.row(pages, row.id, &row.correlation_id).await?;
+        columns.map(|columns| read(&columns)).transpose()
     }
 
     async fn delete(&self, row: &OutboxRow) -> Result<(), Failure> {
-        let path = format!("{SET}({})", row.id);
-        let request = Request::new(Stage::Fetch, Method::DELETE, &path, &row.correlation_id)
-            .on_condition(Precondition::Unchanged(&row.etag));
-        match self.0.call(request).await? {
-            Ok(_) => Ok(()),
-            // Gone, or taken over after our lease ended: either way not ours to delete.
-            Err(e) if e.is_row_gone() || e.is_conflict() => Ok(()),
-            Err(e) => Err(classify(&e, Stage::Fetch, &asked(&Method::DELETE, &path))),
-        }
+        // Gone, or taken over after our lease ended: either way not ours to delete.
+        self.write(row, Write::Delete).await.map(|_| ())
     }
 
     async fn keep(
@@ -108,25 +95,27 @@ impl Outbox for DataverseOutbox {
             "dvs_lasterror": reason.chars().take(2000).collect::<String>(),
             "dvs_nextattempton": next.map(rfc3339),
         });
-        match self.patch(row, &columns).await? {
-            Ok(()) => Ok(()),
-            Err(e) if e.is_row_gone() || e.is_conflict() => Ok(()),
-            Err(e) => Err(classify(&e, Stage::Fetch, &format!("PATCH {SET}"))),
-        }
+        self.write(row, changed(columns)).await.map(|_| ())
     }
 }
 
 impl DataverseOutbox {
-    async fn patch(
-        &self,
-        row: &OutboxRow,
-        columns: &Value,
-    ) -> Result<Result<(), ServiceError>, Failure> {
-        let path = format!("{SET}({})", row.id);
-        let request = Request::new(Stage::Fetch, Method::PATCH, &path, &row.correlation_id)
-            .on_condition(Precondition::Unchanged(&row.etag))
-            .json(columns);
-        Ok(self.0.call(request).await?.map(|_| ()))
+    async fn write(&self, row: &OutboxRow, write: Write) -> Result<AckWrite, Failure> {
+        let ask = WriteAsk {
+            stage: Stage::Fetch,
+            path: format!("{SET}({})", row.id),
+            etag: row.etag.clone(),
+            write,
+            correlation: row.correlation_id.clone(),
+        };
+        self.0.write_row(ask).await
+    }
+}
+
+fn changed(columns: Value) -> Write {
+    match columns {
+        Value::Object(columns) => Write::Columns(columns),
+        _ => Write::Columns(Map::new()),
     }
 }
 
@@ -138,7 +127,7 @@ fn rfc3339(at: OffsetDateTime) -> String {
         .unwrap_or_default()
 }
 
-fn read(row: &Value) -> Result<OutboxRow, Failure> {
+fn read(row: &Map<String, Value>) -> Result<OutboxRow, Failure> {
     let text = |name: &str| {
         row.get(name)
             .and_then(Value::as_str)

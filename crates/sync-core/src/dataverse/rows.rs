@@ -1,7 +1,6 @@
 //! Rows: the reads of the outbound side and the acknowledgement writes of the inbound side.
 
 use async_trait::async_trait;
-use http::Method;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -9,8 +8,8 @@ use uuid::Uuid;
 
 use super::classify::classify;
 use super::client::DataverseClient;
-use super::merge::{ReadPages, WriteAsk};
-use super::request::{Precondition, Request, bad_answer};
+use super::merge::{ReadPages, Write, WriteAsk};
+use super::request::{Request, bad_answer};
 use crate::config::TableConfig;
 use crate::failure::{Failure, Stage};
 use crate::ports::{AckState, AckWrite, Acknowledgements, Source};
@@ -21,7 +20,7 @@ pub(super) const TAG: &str = "dataverse-sync";
 
 impl DataverseClient {
     /// Columns of one row; `None` when the row does not exist.
-    async fn row(
+    pub(super) async fn row(
         &self,
         pages: ReadPages,
         row: Uuid,
@@ -40,6 +39,14 @@ impl DataverseClient {
             },
             Err(e) if e.is_row_gone() => Ok(None),
             Err(e) => Err(classify(&e, stage, &asked)),
+        }
+    }
+
+    /// Writes one row on a condition, together with whoever else writes at the time.
+    pub(super) async fn write_row(&self, ask: WriteAsk) -> Result<AckWrite, Failure> {
+        match &self.merged {
+            Some(merged) => merged.write(ask).await,
+            None => ask.alone(self).await,
         }
     }
 }
@@ -144,25 +151,13 @@ impl Acknowledgements for DataverseClient {
         correlation: &str,
     ) -> Result<AckWrite, Failure> {
         let path = format!("{}({row})?tag={TAG}", table.entity_set);
-        if let Some(merged) = &self.merged {
-            let ask = WriteAsk {
-                path,
-                etag: etag.to_owned(),
-                columns,
-                correlation: correlation.to_owned(),
-            };
-            return merged.write(ask).await;
-        }
-        let (stage, body) = (Stage::Acknowledge, Value::Object(columns));
-        let request = Request::new(stage, Method::PATCH, &path, correlation)
-            .on_condition(Precondition::Unchanged(etag))
-            .json(&body);
-        let asked = request.asked();
-        match self.call(request).await? {
-            Ok(_) => Ok(AckWrite::Written),
-            Err(e) if e.is_conflict() => Ok(AckWrite::Conflict),
-            Err(e) if e.is_row_gone() => Ok(AckWrite::Gone),
-            Err(e) => Err(classify(&e, stage, &asked)),
-        }
+        let ask = WriteAsk {
+            stage: Stage::Acknowledge,
+            path,
+            etag: etag.to_owned(),
+            write: Write::Columns(columns),
+            correlation: correlation.to_owned(),
+        };
+        self.write_row(ask).await
     }
 }

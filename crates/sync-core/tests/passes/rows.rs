@@ -20,7 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-fn rng() -> SharedRng {
+pub(crate) fn rng() -> SharedRng {
     Arc::new(Mutex::new(SmallRng::seed_from_u64(1)))
 }
 

@@ -32,7 +32,7 @@ use gather::Gatherer;
 pub(super) use narrow::ask_all;
 pub(super) use reads::{ReadAsk, ReadPages};
 use rhythm::Rhythm;
-pub(super) use writes::WriteAsk;
+pub(super) use writes::{Write, WriteAsk};
 
 /// How concurrent requests are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +163,7 @@ impl Merged {
 
     /// Writes one row on a condition.
     pub(super) async fn write(&self, ask: WriteAsk) -> Result<AckWrite, Failure> {
-        self.0.writes.ask(ask, Stage::Acknowledge).await
+        let stage = ask.stage;
+        self.0.writes.ask(ask, stage).await
     }
 }

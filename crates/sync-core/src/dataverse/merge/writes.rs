@@ -18,11 +18,22 @@ use crate::ports::AckWrite;
 /// One conditional write. Rows of several tables may share a batch.
 #[derive(Debug, Clone)]
 pub(in crate::dataverse) struct WriteAsk {
+    /// Of the pass that writes.
+    pub(in crate::dataverse) stage: Stage,
     /// From the API's root, encoded, e.g. `accounts(…)?tag=…`.
     pub(in crate::dataverse) path: String,
     pub(in crate::dataverse) etag: String,
-    pub(in crate::dataverse) columns: Map<String, Value>,
+    pub(in crate::dataverse) write: Write,
     pub(in crate::dataverse) correlation: String,
+}
+
+/// What is done to the row.
+#[derive(Debug, Clone)]
+pub(in crate::dataverse) enum Write {
+    /// These columns change.
+    Columns(Map<String, Value>),
+    /// It goes.
+    Delete,
 }
 
 /// Dataverse takes a thousand operations in a batch; their execution time is a limit long before.
@@ -30,11 +41,50 @@ pub(super) const MOST: usize = 200;
 
 pub(super) struct Writes(pub(super) DataverseClient);
 
-const STAGE: Stage = Stage::Acknowledge;
-
 impl WriteAsk {
+    fn method(&self) -> Method {
+        match self.write {
+            Write::Columns(_) => Method::PATCH,
+            Write::Delete => Method::DELETE,
+        }
+    }
+
+    fn body(&self) -> Option<Value> {
+        match &self.write {
+            Write::Columns(columns) => Some(Value::Object(columns.clone())),
+            Write::Delete => None,
+        }
+    }
+
     fn asked(&self) -> String {
-        asked(&Method::PATCH, &self.path)
+        asked(&self.method(), &self.path)
+    }
+
+    /// Makes this write alone, without waiting for company.
+    pub(in crate::dataverse) async fn alone(
+        &self,
+        client: &DataverseClient,
+    ) -> Result<AckWrite, Failure> {
+        // Only the kind and the stage matter here.
+        let request = Request::new(self.stage, self.method(), "", "");
+        let permit = client.admit(&request).await?;
+        self.with(client, permit).await
+    }
+
+    async fn with(&self, client: &DataverseClient, permit: Permit) -> Result<AckWrite, Failure> {
+        let body = self.body();
+        let request = Request::new(self.stage, self.method(), &self.path, &self.correlation)
+            .on_condition(Precondition::Unchanged(&self.etag));
+        let request = match &body {
+            Some(columns) => request.json(columns),
+            None => request,
+        };
+        let (answer, permit) = client.send_with(permit, &request).await?;
+        permit.end(lesson(&answer));
+        match answer {
+            Ok(_) => Ok(AckWrite::Written),
+            Err(e) => self.refused(&e),
+        }
     }
 
     /// What a refusal means for this row.
@@ -44,7 +94,7 @@ impl WriteAsk {
         } else if error.is_row_gone() {
             Ok(AckWrite::Gone)
         } else {
-            Err(classify(error, STAGE, &self.asked()))
+            Err(classify(error, self.stage, &self.asked()))
         }
     }
 }
@@ -56,8 +106,8 @@ impl Pages for Writes {
     type Ticket = Permit;
 
     async fn admit(&self) -> Result<Permit, Failure> {
-        // Only the kind and the stage matter here.
-        let request = Request::new(STAGE, Method::POST, "", "");
+        // Only the kind matters here: a page may be of several stages.
+        let request = Request::new(Stage::Acknowledge, Method::POST, "", "");
         self.0.admit(&request).await
     }
 
@@ -67,26 +117,13 @@ impl Pages for Writes {
         asks: &[WriteAsk],
     ) -> Result<Vec<Result<AckWrite, Failure>>, PageFailure> {
         match asks {
-            [ask] => Ok(vec![self.one(permit, ask).await]),
+            [ask] => Ok(vec![ask.with(&self.0, permit).await]),
             asks => self.many(permit, asks).await,
         }
     }
 }
 
 impl Writes {
-    async fn one(&self, permit: Permit, ask: &WriteAsk) -> Result<AckWrite, Failure> {
-        let columns = Value::Object(ask.columns.clone());
-        let request = Request::new(STAGE, Method::PATCH, &ask.path, &ask.correlation)
-            .on_condition(Precondition::Unchanged(&ask.etag))
-            .json(&columns);
-        let (answer, permit) = self.0.send_with(permit, &request).await?;
-        permit.end(lesson(&answer));
-        match answer {
-            Ok(_) => Ok(AckWrite::Written),
-            Err(e) => ask.refused(&e),
-        }
-    }
-
     async fn many(
         &self,
         permit: Permit,
@@ -95,21 +132,23 @@ impl Writes {
         let operations: Vec<_> = asks
             .iter()
             .map(|ask| Operation {
-                method: Method::PATCH,
+                method: ask.method(),
                 url: format!("{}{}", self.0.root(), ask.path),
                 precondition: Some(Precondition::Unchanged(&ask.etag)),
-                body: Some(Value::Object(ask.columns.clone())),
+                body: ask.body(),
             })
             .collect();
         let (content_type, bytes) = batch::write(&operations, Uuid::new_v4());
-        let correlation = asks.first().map_or("", |ask| ask.correlation.as_str());
+        let first = asks.first();
+        let correlation = first.map_or("", |ask| ask.correlation.as_str());
+        let stage = first.map_or(Stage::Acknowledge, |ask| ask.stage);
         let request = Request {
             body: Body::Batch {
                 content_type,
                 bytes,
             },
             prefer: Some("odata.continue-on-error"),
-            ..Request::new(STAGE, Method::POST, "$batch", correlation)
+            ..Request::new(stage, Method::POST, "$batch", correlation)
         };
         let answers = self.0.batch_with(permit, request).await?;
         let mut answers = answers.into_iter();
@@ -117,7 +156,7 @@ impl Writes {
             Some(Answer::Good(_)) => Ok(AckWrite::Written),
             Some(Answer::Refused(e)) => ask.refused(&e),
             // It may have been written; the next try meets a conflict then, and reads again.
-            Some(Answer::Odd) | None => Err(bad_answer(STAGE, &ask.asked())),
+            Some(Answer::Odd) | None => Err(bad_answer(ask.stage, &ask.asked())),
         };
         Ok(asks.iter().map(result).collect())
     }
