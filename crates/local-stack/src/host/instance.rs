@@ -4,22 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_bus::{Client, ClientOptions, ConnectionString};
+use service_bus::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::config::{App, AppError, Settings, TriggerConfig};
+use super::HostError;
+use super::config::{App, AppError, Connection, Settings, TriggerConfig};
 use super::encode::BusClient;
+use super::identity;
 use super::invoke::{Counters, Dispatcher, Outputs};
 use super::process::{
-    Command, Ended, HandlerState, HandlerStats, Launch, Log, Supervisor, free_port,
+    Command, Ended, HandlerState, HandlerStats, Launch, LineLevel, Log, Supervisor, free_port,
 };
-use super::trigger::{Schedule, ServiceBusListener, TimerListener, TimerRecords};
+use super::trigger::{Schedule, ServiceBusListener, TimerListener, TimerStorage};
 
-/// How long a stopping host waits for running invocations.
+/// Lets a stopping host wait for all running invocations, as it does when the platform scales in.
+const DRAIN: &str = "FUNCTIONS_ENABLE_DRAIN_ON_APP_STOPPING";
+/// How long a stopping host waits for running invocations otherwise.
 const STOP_WINDOW: Duration = Duration::from_secs(10);
 
 /// Everything that outlives a host instance.
@@ -27,9 +31,11 @@ const STOP_WINDOW: Duration = Duration::from_secs(10);
 pub(super) struct Site {
     pub(super) app: App,
     pub(super) settings: Settings,
-    pub(super) connections: BTreeMap<String, ConnectionString>,
+    pub(super) connections: BTreeMap<String, Connection>,
     pub(super) schedules: BTreeMap<String, Schedule>,
-    pub(super) records: TimerRecords,
+    pub(super) timers: TimerStorage,
+    /// Names this instance among those of the app.
+    pub(super) id: Uuid,
     pub(super) counters: Counters,
     pub(super) stats: Arc<HandlerStats>,
     pub(super) log: Log,
@@ -60,7 +66,7 @@ impl Site {
     pub(super) fn new(
         app: App,
         settings: Settings,
-        records: TimerRecords,
+        timers: TimerStorage,
         log: Log,
     ) -> Result<Self, AppError> {
         let mut connections = BTreeMap::new();
@@ -96,7 +102,8 @@ impl Site {
             settings,
             connections,
             schedules,
-            records,
+            timers,
+            id: Uuid::new_v4(),
             counters: Counters::default(),
             stats: Arc::default(),
             log,
@@ -104,26 +111,51 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Says what was found, as the host does.
+    pub(super) fn announce(&self) {
+        let functions = self.app.functions.iter().map(|function| &function.name);
+        let names: Vec<_> = functions.map(|name| format!("Host.Functions.{name}")).collect();
+        let text = format!("Found the following functions: {}", names.join(", "));
+        self.log.host(LineLevel::Information, text);
+        for function in &self.app.functions {
+            let bus = matches!(function.trigger, TriggerConfig::ServiceBus(_));
+            if bus && function.retry.is_some() {
+                // The host says so, and retries.
+                let text = format!(
+                    "Soon retries will not be supported for function '{}'.",
+                    function.name
+                );
+                self.log.host(LineLevel::Warning, text);
+            }
+        }
+    }
+
+    /// Whether drain mode is on when the host stops. Each invocation still ends by its own timeout.
+    fn drains(&self) -> bool {
+        let on = self.settings.get(DRAIN);
+        on.is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1")
+    }
+}
+
 impl Instance {
     /// Prepares an instance on a port of its own.
-    pub(super) fn new(site: &Site, stop: CancellationToken) -> std::io::Result<(Self, Controls)> {
-        let port = free_port()?;
+    pub(super) fn new(
+        site: &Site,
+        stop: CancellationToken,
+    ) -> Result<(Self, Controls), HostError> {
+        let port = free_port().map_err(HostError::Port)?;
         let (state_sender, state) = watch::channel(HandlerState::Starting);
         let (commands, command_receiver) = mpsc::unbounded_channel();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
-        let client = |connection: &ConnectionString| {
-            let ConnectionString {
-                endpoint,
-                credential,
-                ..
-            } = connection.clone();
-            Client::new(endpoint, credential, ClientOptions::default())
-        };
-        let clients: BTreeMap<String, Client> = site
-            .connections
-            .iter()
-            .map(|(name, connection)| (name.clone(), client(connection)))
-            .collect();
+        let mut clients = BTreeMap::new();
+        for (name, connection) in &site.connections {
+            let client = identity::client(connection).map_err(|source| HostError::Identity {
+                connection: name.clone(),
+                source: source.into(),
+            })?;
+            clients.insert(name.clone(), client);
+        }
         let supervising = CancellationToken::new();
         let supervisor = Supervisor {
             launch: Launch {
@@ -148,6 +180,7 @@ impl Instance {
             },
             counters: site.counters.clone(),
             log: site.log.clone(),
+            stopping: CancellationToken::new(),
         };
         let instance = Self {
             supervisor,
@@ -173,7 +206,8 @@ impl Instance {
     /// The order of a stop is the host's: listeners first, with a bounded wait for their invocations,
     /// then SIGKILL for the handler.
     pub(super) async fn run(mut self) -> Ended {
-        let listening = CancellationToken::new();
+        // Retries wait for nothing once the listeners have been told to stop.
+        let listening = self.dispatcher.stopping.clone();
         let mut listeners = self.listeners(&listening);
         // When the host is dropped instead of stopped, the handler must not outlive it.
         let mut supervisor = AbortOnDropHandle::new(tokio::spawn(self.supervisor.run()));
@@ -184,7 +218,11 @@ impl Instance {
         };
         listening.cancel();
         let drained = async { while listeners.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(STOP_WINDOW, drained).await;
+        if self.site.drains() {
+            drained.await;
+        } else {
+            let _ = tokio::time::timeout(STOP_WINDOW, drained).await;
+        }
         listeners.shutdown().await;
         self.supervising.cancel();
         if !supervisor.is_finished() {
@@ -212,8 +250,9 @@ impl Instance {
                         config: config.clone(),
                         client: client.clone(),
                         shown_client: BusClient {
-                            namespace: connection.endpoint.host.clone(),
+                            namespace: connection.namespace().to_owned(),
                             id: Uuid::new_v4(),
+                            session_locked_until: None,
                         },
                         dispatcher,
                         function: Arc::clone(&function),
@@ -227,7 +266,8 @@ impl Instance {
                     let listener = TimerListener {
                         config: config.clone(),
                         schedule: schedule.clone(),
-                        records: self.site.records.clone(),
+                        storage: self.site.timers.clone(),
+                        instance: self.site.id.to_string(),
                         dispatcher,
                         function: Arc::clone(&function),
                     };

@@ -5,18 +5,24 @@
 //! the host is unforgiving: an empty success hangs, exit code 0 is never restarted, the third crash stops
 //! the host, a function timeout kills the process with everything it is doing, and the end is SIGKILL.
 //!
-//! Modelled: Service Bus queue triggers (single dispatch) and outputs, timers, retry policies. Refused
-//! with an error: batches, sessions, other bindings, connections by identity.
+//! Modelled: Service Bus triggers on queues and subscriptions, one by one and in batches, Service Bus
+//! outputs, timers, retry policies, connections by key and by identity, and `AzureWebJobsStorage` (a real
+//! account or Azurite) for the timers. Refused with an error: sessions, other bindings, dynamic
+//! concurrency.
 //!
 //! Layout: `config` reads the package, `encode` writes invocations (pure), `process` runs the child,
-//! `invoke` does one invocation, `trigger` listens, `instance` ties one host instance together.
+//! `invoke` does one invocation, `trigger` listens, `storage` and `identity` reach Azure, `instance` ties
+//! one host instance together, `fleet` runs several of one app.
 
 mod config;
 mod encode;
+mod fleet;
+mod identity;
 mod instance;
 mod invoke;
 mod options;
 mod process;
+mod storage;
 mod trigger;
 
 use std::fmt;
@@ -31,11 +37,13 @@ use tokio_util::sync::CancellationToken;
 pub use config::AppError;
 use config::{App, Settings};
 use instance::{Controls, Instance, Site};
+pub use fleet::Fleet;
 pub use invoke::Invocations;
 pub use options::HostConfig;
 use process::{Command, Ended, HandlerState, Log};
 pub use process::{LineLevel, LineSink, LineSource, LogLine};
-use trigger::TimerRecords;
+use storage::{Account, Blobs};
+use trigger::{TimerRecords, TimerStorage};
 
 /// The pause before the platform starts a new host after one has stopped itself.
 const HOST_RESTART_PAUSE: Duration = Duration::from_millis(500);
@@ -50,6 +58,20 @@ pub enum HostError {
     /// There was no port for the handler.
     #[error("no free port for the handler")]
     Port(#[source] std::io::Error),
+    /// The identity of a connection cannot sign in here.
+    #[error(
+        "connection {connection} signs in by identity, and this machine offers none: set AZURE_TENANT_ID, \
+         AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or sign in with `az login`"
+    )]
+    Identity {
+        /// The connection's name.
+        connection: String,
+        /// What the identity library said.
+        source: service_bus::BoxError,
+    },
+    /// There is no client for `AzureWebJobsStorage`.
+    #[error("AzureWebJobsStorage cannot be reached from here")]
+    Storage(#[source] service_bus::BoxError),
 }
 
 /// Where a host stands.
@@ -105,12 +127,18 @@ impl Host {
     /// # Errors
     /// When the app or its settings are wrong, naming file and key.
     pub async fn start(config: HostConfig) -> Result<Self, HostError> {
+        let timers = timer_storage(&config)?;
+        Self::start_with(config, timers).await
+    }
+
+    /// [`Host::start`] with storage that other instances of the app share.
+    async fn start_with(config: HostConfig, timers: TimerStorage) -> Result<Self, HostError> {
         let settings = Settings::new(config.settings);
         let app = App::load(&config.app_dir, &settings)?;
-        let records = TimerRecords::new(config.state_dir.map(|dir| dir.join("timers")));
-        let site = Site::new(app, settings, records, Log::new(config.on_line))?;
+        let site = Site::new(app, settings, timers, Log::new(config.on_line))?;
+        site.announce();
         let stop = CancellationToken::new();
-        let (instance, controls) = Instance::new(&site, stop.clone()).map_err(HostError::Port)?;
+        let (instance, controls) = Instance::new(&site, stop.clone())?;
         let shared = Arc::new(Shared {
             site,
             controls: Mutex::new(controls),
@@ -197,13 +225,10 @@ impl Host {
 
     /// Invocations of all functions, over all host instances.
     pub fn invocations(&self) -> Invocations {
-        let mut sum = Invocations::default();
-        for counts in self.shared.site.counters.by_function().values() {
-            sum.started += counts.started;
-            sum.succeeded += counts.succeeded;
-            sum.failed += counts.failed;
-        }
-        sum
+        let counts = self.shared.site.counters.by_function();
+        counts
+            .into_values()
+            .fold(Invocations::default(), Invocations::plus)
     }
 
     /// Invocations of one function.
@@ -234,6 +259,20 @@ impl Drop for Host {
             task.abort();
         }
     }
+}
+
+/// What the app's timers remember their runs in.
+fn timer_storage(config: &HostConfig) -> Result<TimerStorage, HostError> {
+    let settings = Settings::new(config.settings.clone());
+    let Some(account) = Account::from_settings(&settings)? else {
+        let folder = config.state_dir.as_ref().map(|dir| dir.join("timers"));
+        return Ok(TimerStorage::local(TimerRecords::new(folder)));
+    };
+    let blobs = Blobs::new(account).map_err(|error| HostError::Storage(error.into()))?;
+    Ok(TimerStorage::Blobs {
+        blobs,
+        host_id: settings.host_id(&config.app_dir),
+    })
 }
 
 /// Runs host instances, one after the other.

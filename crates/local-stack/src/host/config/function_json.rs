@@ -33,6 +33,10 @@ pub(crate) struct ServiceBusTriggerConfig {
     pub(crate) connection: String,
     pub(crate) body: BodyType,
     pub(crate) auto_complete: bool,
+    /// `cardinality: many`: the most messages of one invocation.
+    pub(crate) batch: Option<usize>,
+    /// `isSessionsEnabled`.
+    pub(crate) sessions: bool,
 }
 
 /// How the host binds a message's body.
@@ -40,7 +44,13 @@ pub(crate) struct ServiceBusTriggerConfig {
 pub(crate) enum BodyType {
     String,
     Binary,
+    /// What `cardinality: many` without `dataType` means: every body must be JSON.
+    Json,
 }
+
+/// `maxMessageBatchSize` where function.json has none. The value of host.json has no effect: the
+/// attribute that the host makes of function.json always carries one.
+const MAX_BATCH: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct TimerConfig {
@@ -169,6 +179,17 @@ impl Binding<'_> {
         flag(self.json, key).map_err(|reason| self.error(key, &reason))
     }
 
+    fn number(&self, key: &str) -> Result<Option<usize>, String> {
+        let Some(value) = member(self.json, key).filter(|value| !value.is_null()) else {
+            return Ok(None);
+        };
+        let number = value.as_u64().and_then(|number| number.try_into().ok());
+        match number {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.error(key, "is not a number")),
+        }
+    }
+
     fn resolved(&self, key: &str) -> Result<Option<String>, String> {
         let value = self.text(key)?.filter(|text| !text.is_empty());
         let resolved = value.map(|text| self.settings.resolve(&text)).transpose();
@@ -176,29 +197,23 @@ impl Binding<'_> {
     }
 
     fn service_bus(&self) -> Result<ServiceBusTriggerConfig, String> {
-        if self.flag("isSessionsEnabled")?.unwrap_or(false) {
-            return Err(self.error(
-                "isSessionsEnabled",
-                "sessions are not modelled by the stand-in",
-            ));
-        }
-        let cardinality = self
-            .text("cardinality")?
-            .unwrap_or_else(|| "one".to_owned());
-        if !cardinality.eq_ignore_ascii_case("one") {
-            return Err(self.error(
-                "cardinality",
-                &format!("{cardinality:?} is not modelled by the stand-in, only \"one\""),
-            ));
-        }
-        let data_type = self
-            .text("dataType")?
-            .unwrap_or_else(|| "string".to_owned());
+        let cardinality = self.text("cardinality")?.unwrap_or_default();
+        let many = match cardinality.to_ascii_lowercase().as_str() {
+            "" | "one" => false,
+            "many" => true,
+            _ => return Err(self.error("cardinality", "must be \"one\" or \"many\"")),
+        };
+        let data_type = self.text("dataType")?.unwrap_or_default();
         let body = match data_type.to_ascii_lowercase().as_str() {
-            "string" => BodyType::String,
+            "" if many => BodyType::Json,
+            "" | "string" => BodyType::String,
             "binary" => BodyType::Binary,
             _ => return Err(self.error("dataType", "must be \"string\" or \"binary\"")),
         };
+        let max_batch = self.number("maxMessageBatchSize")?.unwrap_or(MAX_BATCH);
+        if max_batch == 0 {
+            return Err(self.error("maxMessageBatchSize", "must be at least 1"));
+        }
         let queue = self.resolved("queueName")?;
         let topic = self.resolved("topicName")?;
         let subscription = self.resolved("subscriptionName")?;
@@ -219,6 +234,8 @@ impl Binding<'_> {
             // host.json's value has no effect: the attribute the host makes of this file always
             // carries one, by default true.
             auto_complete: self.flag("autoCompleteMessages")?.unwrap_or(true),
+            batch: many.then_some(max_batch),
+            sessions: self.flag("isSessionsEnabled")?.unwrap_or(false),
         })
     }
 
@@ -232,6 +249,9 @@ impl Binding<'_> {
     }
 
     fn output(&self) -> Result<OutputBinding, String> {
+        if self.text("dataType")?.is_some_and(|kind| kind.eq_ignore_ascii_case("binary")) {
+            return Err(self.error("dataType", "\"binary\" is not modelled for outputs"));
+        }
         let queue = self.resolved("queueName")?;
         let entity = queue.map_or_else(|| self.resolved("topicName"), |queue| Ok(Some(queue)))?;
         Ok(OutputBinding {
@@ -312,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn a_session_subscription_that_is_read_in_batches_is_read() {
+        let json = json!({"bindings": [{"type": "serviceBusTrigger", "name": "msgs", "topicName": "%ORDERS%",
+            "subscriptionName": "%ORDERS%-a", "isSessionsEnabled": true, "cardinality": "many",
+            "maxMessageBatchSize": 50}]});
+        let function = parse("Orders", &json).unwrap().unwrap();
+        let TriggerConfig::ServiceBus(trigger) = function.trigger else {
+            panic!("not a message")
+        };
+        assert_eq!(trigger.entity, "orders/Subscriptions/orders-a");
+        assert_eq!((trigger.batch, trigger.sessions), (Some(50), true));
+        assert_eq!(trigger.body, BodyType::Json);
+    }
+
+    #[test]
     fn a_timer_with_a_retry_policy_is_read() {
         let json = json!({"bindings": [{"type": "timerTrigger", "name": "tick", "schedule": "%CRON%"}],
             "retry": {"strategy": "fixedDelay", "maxRetryCount": -1, "delayInterval": "00:00:10"}});
@@ -352,8 +386,9 @@ mod tests {
     fn errors_name_the_key() {
         assert!(refused(|b| b["type"] = json!("queueTrigger")).contains("queueTrigger"));
         assert!(refused(|b| b["direction"] = json!("out")).contains("direction"));
-        assert!(refused(|b| b["cardinality"] = json!("many")).contains("cardinality"));
-        assert!(refused(|b| b["isSessionsEnabled"] = json!(true)).contains("isSessionsEnabled"));
+        assert!(refused(|b| b["cardinality"] = json!("some")).contains("cardinality"));
+        assert!(refused(|b| b["isSessionsEnabled"] = json!("yes")).contains("isSessionsEnabled"));
+        assert!(refused(|b| b["maxMessageBatchSize"] = json!("x")).contains("maxMessageBatchSize"));
         assert!(refused(|b| b["dataType"] = json!("stream")).contains("dataType"));
         assert!(refused(|b| b["queueName"] = json!("%NOPE%")).contains("NOPE"));
         assert!(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::json::member;
+use super::retry::RetryPolicy;
 use super::{
     AppError, FunctionConfig, Settings, TriggerConfig, parse_time_span, positive, read_json,
 };
@@ -28,10 +29,24 @@ pub(crate) struct HostJson {
     /// `None`: for ever. Zero: not at all.
     pub(crate) max_auto_lock_renewal: Option<Duration>,
     pub(crate) prefetch_count: u32,
+    pub(crate) max_concurrent_sessions: usize,
+    pub(crate) max_concurrent_calls_per_session: usize,
+    /// How long a session without messages is kept.
+    pub(crate) session_idle_timeout: Duration,
+    pub(crate) min_batch: usize,
+    /// How long a batch that is smaller than [`Self::min_batch`] waits for more.
+    pub(crate) max_batch_wait: Duration,
+    /// Of all functions that have none of their own.
+    pub(crate) retry: Option<RetryPolicy>,
+    /// How long the lease lasts that lets one instance run a timer.
+    pub(crate) listener_lock_period: Duration,
+    /// How often the other instances ask for it.
+    pub(crate) listener_lock_poll: Duration,
     has_bundle: bool,
 }
 
 impl HostJson {
+    /// Reads the file of the app in `app_dir`.
     pub(crate) fn load(app_dir: &Path, settings: &Settings) -> Result<Self, AppError> {
         let mut json = read_json(&app_dir.join("host.json"))?;
         for (name, value) in settings.iter() {
@@ -70,33 +85,72 @@ impl HostJson {
             arguments.extend(expanded.split_whitespace().map(str::to_owned));
         }
         let bus = "extensions.serviceBus";
+        let dynamic = "concurrency.dynamicConcurrencyEnabled";
+        if json.text(dynamic)?.is_some_and(|value| value == "true") {
+            return Err(error(dynamic, "is not modelled by the stand-in, set it to false"));
+        }
+        // Without a value the SDK waits as long as for any other receive.
+        let minute = Duration::from_secs(60);
+        let finite = |path: &str, default| -> Result<Duration, AppError> {
+            let span = json.span(path)?.unwrap_or(Some(default));
+            span.ok_or_else(|| error(path, "must not be negative"))
+        };
+        let count = |key: &str, default| -> Result<usize, AppError> {
+            let number = json.number(&format!("{bus}.{key}"))?;
+            Ok(number.map_or(default, |number| number.max(1) as usize))
+        };
+        let lock_period = finite("singleton.listenerLockPeriod", minute)?;
+        if !(Duration::from_secs(15)..=minute).contains(&lock_period) {
+            return Err(error(
+                "singleton.listenerLockPeriod",
+                "must be from 00:00:15 to 00:01:00, the limits of a blob's lease",
+            ));
+        }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             executable,
             arguments,
             working_directory: directory
                 .map_or_else(|| app_dir.to_owned(), |directory| app_dir.join(directory)),
-            initialization_timeout: json
-                .span("customHandler.initializationTimeout")?
-                .unwrap_or(Some(Duration::from_secs(30)))
-                .ok_or_else(|| {
-                    error(
-                        "customHandler.initializationTimeout",
-                        "must not be negative",
-                    )
-                })?,
+            initialization_timeout: finite(
+                "customHandler.initializationTimeout",
+                Duration::from_secs(30),
+            )?,
             function_timeout: json
                 .span("functionTimeout")?
                 .unwrap_or(Some(Duration::from_secs(30 * 60))),
-            max_concurrent_calls: json
-                .number(&format!("{bus}.maxConcurrentCalls"))?
-                .map_or(16 * cores, |calls| calls.max(1) as usize),
+            max_concurrent_calls: count("maxConcurrentCalls", 16 * cores)?,
+            max_concurrent_sessions: count("maxConcurrentSessions", 8)?,
+            max_concurrent_calls_per_session: count("maxConcurrentCallsPerSession", 1)?,
+            session_idle_timeout: finite(&format!("{bus}.sessionIdleTimeout"), minute)?,
+            min_batch: count("minMessageBatchSize", 1)?,
+            max_batch_wait: finite(&format!("{bus}.maxBatchWaitTime"), minute / 2)?,
+            retry: RetryPolicy::parse(json.json).map_err(|reason| error("retry", &reason))?,
+            listener_lock_period: lock_period,
+            listener_lock_poll: finite("singleton.listenerLockRecoveryPollingInterval", minute)?,
             max_auto_lock_renewal: json
                 .span(&format!("{bus}.maxAutoLockRenewalDuration"))?
                 .unwrap_or(Some(Duration::from_secs(5 * 60))),
             prefetch_count: json.number(&format!("{bus}.prefetchCount"))?.unwrap_or(0),
             has_bundle: json.at("extensionBundle.id").is_some(),
         })
+    }
+
+    /// Whether the least size of a batch can be reached.
+    pub(crate) fn check_batches(&self, functions: &[FunctionConfig]) -> Result<(), AppError> {
+        let too_small = |function: &&FunctionConfig| match &function.trigger {
+            TriggerConfig::ServiceBus(trigger) => {
+                trigger.batch.is_some_and(|max| max < self.min_batch)
+            }
+            TriggerConfig::Timer(_) => false,
+        };
+        match functions.iter().find(too_small) {
+            Some(function) => Err(error(
+                "extensions.serviceBus.minMessageBatchSize",
+                &format!("is more than maxMessageBatchSize of {}", function.name),
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Without the extension bundle no host knows the Service Bus bindings.
@@ -234,6 +288,10 @@ mod tests {
             (host.max_concurrent_calls % 16, host.prefetch_count),
             (0, 0)
         );
+        assert_eq!(
+            (host.max_concurrent_sessions, host.min_batch, host.retry),
+            (8, 1, None)
+        );
     }
 
     #[test]
@@ -268,5 +326,10 @@ mod tests {
         assert!(with("functionTimeout", json!("ten minutes")).contains("functionTimeout"));
         assert!(with("customHandler", json!({})).contains("defaultExecutablePath"));
         assert!(with("customHandler", json!({"http": {}})).contains("customHandler.http"));
+        let lock = json!({"listenerLockPeriod": "00:00:05"});
+        assert!(with("singleton", lock).contains("listenerLockPeriod"));
+        let dynamic = json!({"dynamicConcurrencyEnabled": true});
+        assert!(with("concurrency", dynamic).contains("dynamicConcurrencyEnabled"));
+        assert!(with("retry", json!({"strategy": "often"})).contains("retry"));
     }
 }

@@ -13,7 +13,7 @@ pub(crate) use function_json::{
     BodyType, FunctionConfig, OutputBinding, ServiceBusTriggerConfig, TimerConfig, TriggerConfig,
 };
 pub(crate) use host_json::HostJson;
-pub(crate) use settings::Settings;
+pub(crate) use settings::{Connection, IdentityConfig, Settings};
 pub(crate) use time_span::{parse_time_span, positive};
 
 /// What is wrong with a packaged app, so that no host could run it, or this stand-in cannot.
@@ -97,6 +97,12 @@ impl App {
             return Err(AppError::NoFunctions { app_dir: dir });
         }
         host.check_bundle(&functions)?;
+        host.check_batches(&functions)?;
+        for function in &mut functions {
+            if function.retry.is_none() {
+                function.retry.clone_from(&host.retry);
+            }
+        }
         Ok(Self {
             dir,
             host,

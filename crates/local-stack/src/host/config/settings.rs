@@ -1,6 +1,8 @@
 //! App settings: lookup, `%NAME%` in function.json, and connections.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
 
 use service_bus::ConnectionString;
 
@@ -50,34 +52,129 @@ impl Settings {
         Ok(resolved)
     }
 
+    /// What names the app in storage: `AzureFunctionsWebHost__hostid`, the site's name, or else the
+    /// folder's. (Core Tools makes it of the machine's name and the folder.) At most 32 letters, digits
+    /// and dashes.
+    pub(crate) fn host_id(&self, app_dir: &Path) -> String {
+        let set = self
+            .get("AzureFunctionsWebHost__hostid")
+            .or_else(|| self.get("WEBSITE_SITE_NAME"));
+        let folder = || app_dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = set.map(str::to_owned).or_else(folder).unwrap_or_default();
+        let plain = name.to_ascii_lowercase();
+        let plain = plain.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let cut: String = plain.chars().take(32).collect();
+        let id = cut.trim_matches('-');
+        if id.is_empty() { "app".to_owned() } else { id.to_owned() }
+    }
+
     /// The Service Bus connection of that name; empty means `AzureWebJobsServiceBus`.
     ///
     /// The plain name wins over the `__` form, which stands for an identity.
-    pub(crate) fn connection(&self, name: &str) -> Result<ConnectionString, AppError> {
+    pub(crate) fn connection(&self, name: &str) -> Result<Connection, AppError> {
         let name = if name.is_empty() {
             "AzureWebJobsServiceBus"
         } else {
             name
         };
-        let error = |reason: String| AppError::Setting {
-            name: name.to_owned(),
-            reason,
-        };
-        match self.get(name) {
-            Some(text) => text
+        let error = |name: String, reason: String| AppError::Setting { name, reason };
+        if let Some(text) = self.get(name) {
+            let parsed: ConnectionString = text
                 .parse()
-                .map_err(|cause: service_bus::ConnectionStringError| error(cause.to_string())),
-            None if self
-                .get(&format!("{name}__fullyQualifiedNamespace"))
-                .is_some() =>
-            {
-                Err(error(
-                    "only the identity form is set; the host stand-in connects by a connection string"
-                        .to_owned(),
-                ))
-            }
-            None => Err(error("a Service Bus connection string is needed".to_owned())),
+                .map_err(|cause: service_bus::ConnectionStringError| {
+                    error(name.to_owned(), cause.to_string())
+                })?;
+            return Ok(Connection::Key(parsed));
         }
+        let key = format!("{name}__fullyQualifiedNamespace");
+        let Some(namespace) = self.get(&key) else {
+            let example = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=...;SharedAccessKey=...";
+            return Err(error(
+                name.to_owned(),
+                format!(
+                    "is needed: a connection string such as {example}, or {key} such as contoso.servicebus.windows.net"
+                ),
+            ));
+        };
+        if namespace.contains(['/', ':', ';']) {
+            let reason = "must be a host name such as contoso.servicebus.windows.net";
+            return Err(error(key, reason.to_owned()));
+        }
+        Ok(Connection::Identity {
+            namespace: namespace.to_owned(),
+            identity: self.identity(name)?,
+        })
+    }
+
+    /// The identity of the settings `<prefix>__credential` and so on.
+    pub(crate) fn identity(&self, prefix: &str) -> Result<IdentityConfig, AppError> {
+        let value = |key: &str| self.get(&format!("{prefix}__{key}")).map(str::to_owned);
+        let client_id = value("clientId");
+        match value("credential").as_deref() {
+            Some(kind) if kind.eq_ignore_ascii_case("managedidentity") => {
+                Ok(IdentityConfig::Managed { client_id })
+            }
+            Some(_) => Err(AppError::Setting {
+                name: format!("{prefix}__credential"),
+                reason: "must be managedidentity, or absent for the developer's own sign-in".to_owned(),
+            }),
+            None => match (value("tenantId"), client_id, value("clientSecret")) {
+                (Some(tenant), Some(client_id), Some(secret)) => Ok(IdentityConfig::Secret {
+                    tenant,
+                    client_id,
+                    secret,
+                }),
+                (_, client_id, _) => Ok(IdentityConfig::Default { client_id }),
+            },
+        }
+    }
+}
+
+/// How to reach a namespace.
+#[derive(Debug, Clone)]
+pub(crate) enum Connection {
+    /// By a connection string.
+    Key(ConnectionString),
+    /// By an identity.
+    Identity {
+        namespace: String,
+        identity: IdentityConfig,
+    },
+}
+
+impl Connection {
+    /// The namespace's host name.
+    pub(crate) fn namespace(&self) -> &str {
+        match self {
+            Self::Key(parsed) => &parsed.endpoint.host,
+            Self::Identity { namespace, .. } => namespace,
+        }
+    }
+}
+
+/// Whose tokens a connection by identity uses.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum IdentityConfig {
+    /// `__credential=managedidentity`.
+    Managed { client_id: Option<String> },
+    /// `__tenantId`, `__clientId` and `__clientSecret`.
+    Secret {
+        tenant: String,
+        client_id: String,
+        secret: String,
+    },
+    /// Neither: whoever can sign in on this machine.
+    Default { client_id: Option<String> },
+}
+
+impl fmt::Debug for IdentityConfig {
+    /// Without the secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Managed { .. } => "Managed",
+            Self::Secret { .. } => "Secret",
+            Self::Default { .. } => "Default",
+        })
     }
 }
 
@@ -101,7 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_a_connection_string_and_errors_name_the_setting() {
+    fn the_host_id_is_set_or_made_of_the_folder() {
+        let dir = Path::new("/apps/Outbound_Fn.");
+        assert_eq!(settings(&[]).host_id(dir), "outbound-fn");
+        let site = ("WEBSITE_SITE_NAME", "a-site-with-a-name-of-more-than-32-letters");
+        let id = settings(&[site]).host_id(dir);
+        assert_eq!(id, "a-site-with-a-name-of-more-than");
+        let own = settings(&[site, ("AzureFunctionsWebHost__hostid", "mine")]);
+        assert_eq!(own.host_id(dir), "mine");
+    }
+
+    #[test]
+    fn a_connection_is_a_string_or_an_identity_and_errors_name_the_setting() {
         let text = "Endpoint=sb://localhost:5673;SharedAccessKeyName=k;SharedAccessKey=s;UseDevelopmentEmulator=true";
         let settings = settings(&[
             ("Bus", text),
@@ -111,12 +219,26 @@ mod tests {
                 "Identity__fullyQualifiedNamespace",
                 "contoso.servicebus.windows.net",
             ),
+            ("Identity__credential", "managedidentity"),
+            ("Odd__fullyQualifiedNamespace", "contoso.servicebus.windows.net"),
+            ("Odd__credential", "passport"),
+            ("Url__fullyQualifiedNamespace", "sb://contoso/"),
         ]);
-        assert_eq!(settings.connection("Bus").unwrap().endpoint.port, 5673);
         assert!(settings.connection("").is_ok());
-        for name in ["Wrong", "Identity", "Absent"] {
+        let Connection::Key(parsed) = settings.connection("Bus").unwrap() else {
+            panic!("not a key")
+        };
+        assert_eq!(parsed.endpoint.port, 5673);
+        let Connection::Identity { identity, .. } = settings.connection("Identity").unwrap() else {
+            panic!("not an identity")
+        };
+        assert_eq!(identity, IdentityConfig::Managed { client_id: None });
+        for name in ["Wrong", "Odd", "Url", "Absent"] {
             let message = settings.connection(name).unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
         }
+        // Whoever reads it must know what to write.
+        let absent = settings.connection("Absent").unwrap_err().to_string();
+        assert!(absent.contains("Endpoint=sb://contoso"), "{absent}");
     }
 }

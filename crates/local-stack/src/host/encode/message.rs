@@ -15,13 +15,15 @@ use super::{Retry, Sys, envelope, object};
 use crate::host::config::BodyType;
 
 /// .NET's `DateTimeOffset.MaxValue`, which stands for "never".
-const NEVER: OffsetDateTime = datetime!(9999-12-31 23:59:59.9999999 UTC);
+pub(super) const NEVER: OffsetDateTime = datetime!(9999-12-31 23:59:59.9999999 UTC);
 
 /// The host's own Service Bus client, which it shows in the metadata.
 #[derive(Debug, Clone)]
 pub(crate) struct BusClient {
     pub(crate) namespace: String,
     pub(crate) id: Uuid,
+    /// End of the session's lock, when the message came from a session.
+    pub(crate) session_locked_until: Option<OffsetDateTime>,
 }
 
 /// Encodes one message for the binding of that name.
@@ -40,7 +42,7 @@ pub(crate) fn encode_message(
     metadata.add("sys", sys.value());
     let data = match body {
         BodyType::Binary => Value::String(STANDARD.encode(&message.body)),
-        BodyType::String => {
+        BodyType::String | BodyType::Json => {
             let text = body_text(&message.body);
             pollute(&mut metadata, &text);
             Value::String(Value::String(text).to_string())
@@ -57,16 +59,7 @@ fn metadata(message: &ReceivedMessage, client: &BusClient) -> BindingData {
     let expires_at = message.expires_at.unwrap_or(NEVER).min(NEVER);
     let properties = application_properties(message);
     let mut data = BindingData::default();
-    for key in [
-        "MessageReceiver",
-        "MessageSession",
-        "MessageActions",
-        "SessionActions",
-        "ReceiveActions",
-    ] {
-        data.add(key, NetValue::Object(Map::new()));
-    }
-    data.add("Client", client.value());
+    client.add_to(&mut data);
     // The SDK counts deliveries from 1, the wire failed ones from 0.
     data.add(
         "DeliveryCount",
@@ -101,6 +94,25 @@ fn metadata(message: &ReceivedMessage, client: &BusClient) -> BindingData {
 }
 
 impl BusClient {
+    /// The SDK's action objects, of which JSON shows next to nothing, and the client.
+    pub(super) fn add_to(&self, data: &mut BindingData) {
+        let session = self.session_locked_until.map(|until| {
+            let until = format!("{}+00:00", seven_digits(until));
+            Map::from_iter([("SessionLockedUntil".to_owned(), Value::String(until))])
+        });
+        let session = session.unwrap_or_default();
+        for key in [
+            "MessageReceiver",
+            "MessageSession",
+            "MessageActions",
+            "SessionActions",
+        ] {
+            data.add(key, NetValue::Object(session.clone()));
+        }
+        data.add("ReceiveActions", NetValue::Object(Map::new()));
+        data.add("Client", self.value());
+    }
+
     fn value(&self) -> NetValue {
         NetValue::Object(object(json!({
             "FullyQualifiedNamespace": self.namespace,
@@ -112,7 +124,7 @@ impl BusClient {
 }
 
 /// Application properties in JSON's own types, as Json.NET writes the SDK's .NET values.
-fn application_properties(message: &ReceivedMessage) -> Map<String, Value> {
+pub(super) fn application_properties(message: &ReceivedMessage) -> Map<String, Value> {
     use service_bus::Value as Property;
     let json = |value: &Property| match value {
         Property::Null => Value::Null,
@@ -134,7 +146,7 @@ fn application_properties(message: &ReceivedMessage) -> Map<String, Value> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use bytes::Bytes;
     use service_bus::{MessageState, Properties};
     use uuid::uuid;
@@ -156,14 +168,15 @@ mod tests {
         serde_json::from_str::<Value>(golden).unwrap().to_string()
     }
 
-    fn client() -> BusClient {
+    pub(in crate::host::encode) fn client() -> BusClient {
         BusClient {
             namespace: "contoso.servicebus.windows.net".to_owned(),
             id: uuid!("1f0e8a52-7c1d-4d0c-9b3e-2b6f7a1c9d10"),
+            session_locked_until: None,
         }
     }
 
-    fn sys(function: &str) -> Sys {
+    pub(in crate::host::encode) fn sys(function: &str) -> Sys {
         Sys {
             method_name: function.to_owned(),
             utc_now: datetime!(2026-03-02 09:15:31.4567891 UTC),
@@ -171,7 +184,7 @@ mod tests {
         }
     }
 
-    fn plain(body: &'static [u8]) -> ReceivedMessage {
+    pub(in crate::host::encode) fn plain(body: &'static [u8]) -> ReceivedMessage {
         ReceivedMessage {
             body: Bytes::from_static(body),
             message_id: Some("883052175d7f490083127c81826fce10".to_owned()),
@@ -256,6 +269,23 @@ mod tests {
             encoded(BodyType::Binary, &message, "BinIn"),
             compact(golden!("g3-service-bus-binary"))
         );
+    }
+
+    #[test]
+    fn a_message_of_a_session_shows_the_session_and_its_lock() {
+        let mut message = plain(b"x");
+        message.session_id = Some("row-1".to_owned());
+        let mut client = client();
+        client.session_locked_until = Some(datetime!(2026-03-02 09:17:00.5 UTC));
+        let bytes = encode_message("msg", BodyType::Binary, &message, &client, &sys("In"), None);
+        let json: Value = serde_json::from_slice(&bytes).unwrap();
+        let metadata = &json["Metadata"];
+        assert_eq!(metadata["SessionId"], json!("\"row-1\""));
+        let until = json!({"SessionLockedUntil": "2026-03-02T09:17:00.5+00:00"});
+        for key in ["MessageReceiver", "MessageSession", "MessageActions", "SessionActions"] {
+            assert_eq!(metadata[key], until, "{key}");
+        }
+        assert_eq!(metadata["ReceiveActions"], json!({}));
     }
 
     #[test]

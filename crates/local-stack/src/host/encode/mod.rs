@@ -4,6 +4,7 @@
 //! `ScriptInvocationContextExtensions`, azure-sdk-for-net `ServiceBusTriggerBindingStrategy`,
 //! azure-webjobs-sdk `SystemBindingData`, azure-webjobs-sdk-extensions `TimerInfo`.
 
+mod batch;
 mod message;
 mod pollution;
 mod text;
@@ -14,8 +15,10 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(crate) use batch::{batch_bodies, encode_batch};
 pub(crate) use message::{BusClient, encode_message};
-pub(crate) use timer::encode_timer;
+pub(crate) use pollution::dates_reformatted;
+pub(crate) use timer::{encode_timer, schedule_status};
 
 use value::{BindingData, NetValue, seven_digits};
 

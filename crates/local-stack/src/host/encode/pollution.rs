@@ -29,7 +29,7 @@ pub(super) fn pollute(data: &mut BindingData, body: &str) {
 }
 
 /// Json.NET takes an ISO date for a date, and the host turns that into text in .NET's invariant form.
-fn dates_reformatted(text: String) -> String {
+pub(crate) fn dates_reformatted(text: String) -> String {
     let looks_like_a_date = text.len() >= 19 && text.as_bytes().get(10) == Some(&b'T');
     let parsed = looks_like_a_date.then(|| {
         let with_offset = OffsetDateTime::parse(&text, &Iso8601::PARSING);

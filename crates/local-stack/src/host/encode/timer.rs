@@ -16,13 +16,7 @@ pub(crate) fn encode_timer(
     sys: &Sys,
     retry: Option<&Retry>,
 ) -> Vec<u8> {
-    let record = record.map(|record| {
-        json!({
-            "Last": date(record.last),
-            "Next": date(Some(record.next)),
-            "LastUpdated": date(record.last_updated),
-        })
-    });
+    let record = record.map(schedule_status);
     let data = json!({
         "Schedule": {"AdjustForDST": adjust_for_dst},
         "ScheduleStatus": record,
@@ -34,6 +28,15 @@ pub(crate) fn encode_timer(
         metadata.add("RetryContext", retry.value());
     }
     envelope(binding, data, metadata)
+}
+
+/// A timer's record as Json.NET writes it, in invocations and in storage.
+pub(crate) fn schedule_status(record: &ScheduleRecord) -> Value {
+    json!({
+        "Last": date(record.last),
+        "Next": date(Some(record.next)),
+        "LastUpdated": date(record.last_updated),
+    })
 }
 
 /// A local time of a host whose zone is UTC; .NET's smallest date has no zone.

@@ -16,6 +16,8 @@ pub(super) enum NetValue {
     DateTimeOffset(OffsetDateTime),
     /// A dictionary or any other object: nested.
     Object(Map<String, Value>),
+    /// An array: its JSON in a string.
+    List(Vec<Value>),
     /// `null`: the key is left out.
     Null,
 }
@@ -32,6 +34,7 @@ impl NetValue {
             Self::DateTime(date) => Value::String(seconds(date)),
             Self::DateTimeOffset(date) => Value::String(format!("{}+00:00", seconds(date))),
             Self::Object(map) => Value::Object(map),
+            Self::List(values) => Value::String(Value::Array(values).to_string()),
             Self::Null => return None,
         })
     }
@@ -107,6 +110,7 @@ mod tests {
                 Some(json!("2026-03-02T09:15:30+00:00")),
             ),
             (NetValue::Object(object), Some(json!({"a": 1}))),
+            (NetValue::List(vec![json!(1), json!(null)]), Some(json!("[1,null]"))),
             (NetValue::Null, None),
         ] {
             assert_eq!(value.into_json(), encoded);

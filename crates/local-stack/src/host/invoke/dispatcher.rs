@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::client::HandlerClient;
@@ -34,6 +36,16 @@ impl Invocations {
     /// Running now.
     pub fn in_flight(&self) -> u64 {
         self.started - self.succeeded - self.failed
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            started: self.started + other.started,
+            succeeded: self.succeeded + other.succeeded,
+            failed: self.failed + other.failed,
+        }
     }
 }
 
@@ -80,9 +92,22 @@ pub(crate) struct Dispatcher {
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
     pub(crate) log: Log,
+    /// Cancelled when the host stops, which ends the waits between the attempts of a retry policy.
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Dispatcher {
+    /// Counts an invocation that failed before it reached the handler.
+    pub(crate) fn refuse(&self, function: &FunctionConfig, reason: &str) {
+        let name = &function.name;
+        self.counters.update(name, |counts| {
+            counts.started += 1;
+            counts.failed += 1;
+        });
+        let text = format!("Executed 'Functions.{name}' (Failed): {reason}");
+        self.log.host(LineLevel::Error, text);
+    }
+
     /// Runs one invocation, and its retries if the function has a policy. They share the id.
     pub(crate) async fn invoke(
         &self,
@@ -117,7 +142,10 @@ impl Dispatcher {
                 "Exception while executing function: Functions.{}",
                 function.name
             ));
-            tokio::time::sleep(delay).await;
+            tokio::select! {
+                () = self.stopping.cancelled() => return Err(error),
+                () = tokio::time::sleep(delay) => {}
+            }
             delay = (delay * 2).min(policy.longest_delay);
         }
     }
@@ -130,6 +158,9 @@ impl Dispatcher {
     ) -> Result<(), InvocationError> {
         let name = &function.name;
         self.counters.update(name, |counts| counts.started += 1);
+        let began = Instant::now();
+        let text = format!("Executing 'Functions.{name}' (Id={id})");
+        self.log.host(LineLevel::Information, text);
         let mut unfinished = Unfinished {
             counters: &self.counters,
             function: name,
@@ -140,7 +171,13 @@ impl Dispatcher {
             .await;
         unfinished.armed = false;
         match &result {
-            Ok(()) => self.counters.update(name, |counts| counts.succeeded += 1),
+            Ok(()) => {
+                self.counters.update(name, |counts| counts.succeeded += 1);
+                let took = began.elapsed().as_millis();
+                let text =
+                    format!("Executed 'Functions.{name}' (Succeeded, Id={id}, Duration={took}ms)");
+                self.log.host(LineLevel::Information, text);
+            }
             Err(error) => {
                 self.counters.update(name, |counts| counts.failed += 1);
                 let text = format!("Executed 'Functions.{name}' (Failed, Id={id}): {error}");

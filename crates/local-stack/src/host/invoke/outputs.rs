@@ -1,11 +1,11 @@
 //! Service Bus output bindings.
 //!
-//! Only lists of strings are modelled: the host sends each of their elements verbatim. Every other form
-//! it rewrites in surprising ways (a string that is valid base64 is sent as `System.Byte[]`), so the
-//! stand-in fails the invocation instead and says why.
+//! What a value becomes is surprising (see [`messages`]): only a list of strings is sent verbatim.
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 use service_bus::{Client, OutgoingMessage};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::response::HandlerResult;
 use crate::host::config::{FunctionConfig, OutputBinding};
+use crate::host::encode::dates_reformatted;
 
 /// The property by which the host links a message to the invocation that sent it.
 const PARENT_ID: &str = "$AzureWebJobsParentId";
@@ -82,21 +83,46 @@ fn with_return_value(function: &FunctionConfig, result: HandlerResult) -> Map<St
     values
 }
 
+/// The messages of an output's value, as `HttpScriptInvocationResultExtensions` and `FunctionBinding`
+/// make them.
+///
+/// ISO dates within objects are left as they are, although Json.NET may write them differently.
 fn messages(binding: &str, value: Option<&Value>) -> Result<Vec<String>, String> {
-    let refused = || {
-        format!(
-            "output {binding:?} is not a list of strings, the only form that the host sends verbatim \
-             and the stand-in models"
-        )
+    let refused = |what: &str| Err(format!("output {binding:?}: {what}"));
+    let text = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) => text,
+        Some(Value::Array(items)) => return items.iter().map(|item| element(binding, item)).collect(),
+        Some(other) => return Ok(vec![element(binding, other)?]),
     };
-    match value {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(items)) => {
-            let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
-            texts.collect::<Option<Vec<_>>>().ok_or_else(refused)
-        }
-        Some(_) => Err(refused()),
+    let unspaced: String = text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
+    if STANDARD.decode(unspaced).is_ok() {
+        // The host decodes what looks like base64, and then makes text of the bytes in .NET's way.
+        return Ok(vec!["System.Byte[]".to_owned()]);
     }
+    let trimmed = text.trim();
+    let bracketed = |open, close| trimmed.starts_with(open) && trimmed.ends_with(close);
+    if !bracketed('{', '}') && !bracketed('[', ']') {
+        return Ok(vec![text.clone()]);
+    }
+    match serde_json::from_str(trimmed) {
+        Ok(Value::Array(items)) => items.iter().map(|item| element(binding, item)).collect(),
+        Ok(other) => Ok(vec![element(binding, &other)?]),
+        Err(error) => refused(&format!("looks like JSON and is not: {error}")),
+    }
+}
+
+/// Json.NET's text of a value.
+fn element(binding: &str, value: &Value) -> Result<String, String> {
+    Ok(match value {
+        Value::String(text) => dates_reformatted(text.clone()),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(number) => number.to_string(),
+        // Two blanks and a line feed, as the host's indented form has.
+        Value::Array(_) | Value::Object(_) => format!("{value:#}"),
+        Value::Null => return Err(format!("output {binding:?} has an element that is null")),
+    })
 }
 
 #[cfg(test)]
@@ -115,9 +141,26 @@ mod tests {
     }
 
     #[test]
-    fn forms_that_the_host_would_rewrite_are_refused() {
-        for value in [json!("test"), json!({"a": 1}), json!([1]), json!(5)] {
-            assert!(messages("q", Some(&value)).unwrap_err().contains("\"q\""));
+    fn every_other_form_is_rewritten_as_the_host_rewrites_it() {
+        for (value, sent) in [
+            (json!("hello!"), vec!["hello!"]),
+            (json!("test"), vec!["System.Byte[]"]),
+            (json!(""), vec!["System.Byte[]"]),
+            (json!("{\"a\":1}"), vec!["{\n  \"a\": 1\n}"]),
+            (json!({"a": 1}), vec!["{\n  \"a\": 1\n}"]),
+            (json!("[1,\"x\"]"), vec!["1", "x"]),
+            (json!([1, "x"]), vec!["1", "x"]),
+            (json!(5), vec!["5"]),
+            (json!(true), vec!["True"]),
+            (json!(["2026-03-02T09:00:00Z"]), vec!["03/02/2026 09:00:00"]),
+        ] {
+            assert_eq!(messages("q", Some(&value)).unwrap(), sent, "{value}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_json_and_is_not_fails_the_invocation() {
+        let refused = messages("q", Some(&json!("{oops}"))).unwrap_err();
+        assert!(refused.contains("\"q\""), "{refused}");
     }
 }

@@ -1,4 +1,6 @@
 //! Feeds a Service Bus function: receive, invoke, settle (azure-sdk-for-net `ServiceBusListener`).
+//!
+//! Here one message is one invocation; `batch` has `cardinality: many`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,11 +22,11 @@ use crate::host::invoke::Dispatcher;
 use crate::host::process::LineLevel;
 
 /// How long one receive waits; nothing happens when it is over but another one.
-const RECEIVE_WAIT: Duration = Duration::from_secs(60);
+pub(super) const RECEIVE_WAIT: Duration = Duration::from_secs(60);
 /// The pause after the broker could not be reached.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One Service Bus function of a running host, single dispatch.
+/// One Service Bus function of a running host.
 pub(crate) struct ServiceBusListener {
     pub(crate) function: Arc<FunctionConfig>,
     pub(crate) config: ServiceBusTriggerConfig,
@@ -38,12 +40,21 @@ type Finished = (ReceivedMessage, Option<Settlement>);
 
 impl ServiceBusListener {
     /// Runs until `stop`, then takes no more messages and waits for the invocations under way.
-    ///
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        match self.config.batch {
+            Some(max) => self.in_batches(max, stop).await,
+            None => self.one_by_one(stop).await,
+        }
+    }
+
     /// The settlements go through the one link that the messages came on, which is why everything
     /// happens in this loop: while it settles it does not receive, but what arrives waits on the link.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    async fn one_by_one(self, stop: CancellationToken) {
         let this = Arc::new(self);
-        let Some(mut receiver) = this.attach(&stop).await else {
+        let host = &this.dispatcher.host;
+        let credit = u32::try_from(host.max_concurrent_calls).unwrap_or(u32::MAX);
+        let credit = credit.saturating_add(host.prefetch_count);
+        let Some(mut receiver) = this.attach(credit, &stop).await else {
             return;
         };
         let slots = this.dispatcher.host.max_concurrent_calls;
@@ -78,17 +89,18 @@ impl ServiceBusListener {
                 running.spawn(Arc::clone(&this).process(message));
             }
         }
+        this.close(receiver).await;
+    }
+
+    pub(super) async fn close(&self, receiver: Receiver) {
         if let Err(error) = receiver.close().await {
             let text = format!("closing the receiver: {error}");
-            this.dispatcher.log.host(LineLevel::Warning, text);
+            self.dispatcher.log.host(LineLevel::Warning, text);
         }
     }
 
     /// Opens the link, however long the broker is away. `None` when told to stop.
-    async fn attach(&self, stop: &CancellationToken) -> Option<Receiver> {
-        let host = &self.dispatcher.host;
-        let slots = u32::try_from(host.max_concurrent_calls).unwrap_or(u32::MAX);
-        let credit = slots.saturating_add(host.prefetch_count);
+    pub(super) async fn attach(&self, credit: u32, stop: &CancellationToken) -> Option<Receiver> {
         while !stop.is_cancelled() {
             let entity = &self.config.entity;
             match self
@@ -103,7 +115,7 @@ impl ServiceBusListener {
         None
     }
 
-    async fn pause_after(&self, error: &service_bus::Error, stop: &CancellationToken) {
+    pub(super) async fn pause_after(&self, error: &service_bus::Error, stop: &CancellationToken) {
         self.dispatcher.log.host(
             LineLevel::Error,
             format!(
@@ -119,11 +131,7 @@ impl ServiceBusListener {
 
     async fn process(self: Arc<Self>, message: ReceivedMessage) -> Finished {
         let host = &self.dispatcher.host;
-        let sys = Sys {
-            method_name: self.function.name.clone(),
-            utc_now: OffsetDateTime::now_utc(),
-            rand_guid: Uuid::new_v4(),
-        };
+        let sys = self.sys();
         let invocation = self.dispatcher.invoke(&self.function, |retry| {
             let (binding, body) = (&self.function.binding, self.config.body);
             encode_message(
@@ -151,18 +159,30 @@ impl ServiceBusListener {
             result = invocation => result,
             () = renewal => return (message, None),
         };
-        let settlement = match result {
-            Ok(()) => self.config.auto_complete.then_some(Settlement::Complete),
-            // Whatever autoCompleteMessages says.
-            Err(_) => Some(Settlement::Abandon {
-                properties: Properties::new(),
-            }),
-        };
-        (message, settlement)
+        (message, self.settlement(result.is_ok()))
+    }
+
+    pub(super) fn sys(&self) -> Sys {
+        Sys {
+            method_name: self.function.name.clone(),
+            utc_now: OffsetDateTime::now_utc(),
+            rand_guid: Uuid::new_v4(),
+        }
+    }
+
+    /// What becomes of messages after their invocation.
+    pub(super) fn settlement(&self, succeeded: bool) -> Option<Settlement> {
+        if succeeded {
+            return self.config.auto_complete.then_some(Settlement::Complete);
+        }
+        // Whatever autoCompleteMessages says.
+        Some(Settlement::Abandon {
+            properties: Properties::new(),
+        })
     }
 
     /// A lock that is gone is only logged: the handler settled the message itself, or took too long.
-    async fn settle(&self, receiver: &Receiver, (message, settlement): Finished) {
+    pub(super) async fn settle(&self, receiver: &Receiver, (message, settlement): Finished) {
         let Some(settlement) = settlement else { return };
         let what = match settlement {
             Settlement::Complete => "complete",
