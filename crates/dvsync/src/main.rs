@@ -4,6 +4,7 @@
 mod bench;
 mod check;
 mod emulate;
+mod host;
 mod local;
 mod out;
 
@@ -29,6 +30,8 @@ enum Command {
     Bench(bench::Options),
     /// Start one stand-in alone.
     Emulate(emulate::Options),
+    /// Run a packaged custom-handler app, in any language, as the Functions host would.
+    Host(host::Options),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
             Command::Local(options) => local::run(options).await,
             Command::Check(options) => check::run(&options),
             Command::Bench(options) => bench::run(options).await,
+            Command::Host(options) => host::run(options).await,
             Command::Emulate(options) => emulate::run(options).await.map(|()| ExitCode::SUCCESS),
         }
     });

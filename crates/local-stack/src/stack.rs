@@ -13,7 +13,7 @@ use crate::StartError;
 use crate::apps::{self, App};
 use crate::bus::{self, Broker, BrokerConfig, QueueConfig};
 use crate::dataverse::{BusSender, Dataverse, DataverseConfig};
-use crate::host::{Host, HostConfig, HostError, LineSink, LogLine};
+use crate::host::{Fleet, HostConfig, HostError, LineSink, LogLine};
 use crate::identity::{Identity, IdentityConfig, TokenKey};
 use crate::target::{Target, TargetConfig};
 use crate::tls::LocalCa;
@@ -40,6 +40,8 @@ pub struct StackConfig {
     pub ports: Ports,
     /// App settings on top of the stack's own, for both apps.
     pub settings: BTreeMap<String, String>,
+    /// Instances of each app.
+    pub instances: usize,
     /// Called for each line of the apps' logs, with the app.
     pub on_line: Option<AppLineSink>,
 }
@@ -87,9 +89,9 @@ pub enum StackError {
 /// The running loop. Dropping it stops everything.
 pub struct Stack {
     /// Runs `outbound-fn`.
-    pub outbound: Host,
+    pub outbound: Fleet,
     /// Runs `inbound-fn`.
-    pub inbound: Host,
+    pub inbound: Fleet,
     /// The Dataverse environment.
     pub dataverse: Dataverse,
     /// The target system.
@@ -175,7 +177,7 @@ impl Stack {
             .map(|(name, value)| (name.to_owned(), value)),
         );
         settings.extend(config.settings);
-        let host = async |app: App| -> Result<Host, StackError> {
+        let host = async |app: App| -> Result<Fleet, StackError> {
             let app_dir = folder.path().join(app.binary());
             apps::lay_out(app, &config.binaries, &app_dir, &config.sync_json)?;
             let mut host = HostConfig::new(app_dir, settings.clone());
@@ -184,7 +186,7 @@ impl Stack {
                 .on_line
                 .clone()
                 .map(|on_line| -> LineSink { Arc::new(move |line| on_line(app, line)) });
-            Ok(Host::start(host).await?)
+            Ok(Fleet::start(config.instances, |_| host.clone()).await?)
         };
         let outbound = host(App::Outbound).await?;
         let inbound = host(App::Inbound).await?;

@@ -221,7 +221,7 @@ async fn a_handler_killed_in_the_middle_of_its_work_loses_nothing() {
     world
         .until("in flight", |s| s.outbound.invocations().in_flight() > 3)
         .await;
-    world.stack.outbound.kill_handler();
+    world.stack.outbound.hosts()[0].kill_handler();
     world.drained().await;
     assert_eq!(world.stack.outbound.handler_restarts(), 1);
     for id in ids {

@@ -41,6 +41,7 @@ impl World {
             rows: 10,
             seed: 1,
             ports: Default::default(),
+            instances: 1,
             settings: Default::default(),
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())

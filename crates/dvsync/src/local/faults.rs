@@ -86,12 +86,13 @@ impl Saboteur {
         if self.kills_left == 0 || Instant::now() < self.next_kill {
             return 0;
         }
-        let (first, second) = (&stack.outbound, &stack.inbound);
-        let host = if self.rng.random_bool(0.6) {
-            first
+        let fleet = if self.rng.random_bool(0.6) {
+            &stack.outbound
         } else {
-            second
+            &stack.inbound
         };
+        let hosts = fleet.hosts();
+        let host = &hosts[self.rng.random_range(0..hosts.len())];
         // Between a crash and the restart there is nothing to kill; a kill that hits an idle process
         // would prove little, unless the work is all but done.
         let busy = host.invocations().in_flight() > 0;

@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Seed of rows, changes and faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Instances of each function app, as a scaled-out plan runs them.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    instances: u8,
     /// What goes wrong: `light` and `heavy` inject failures of the target and of Dataverse, and `heavy`
     /// kills the function apps' processes as well.
     #[arg(long, value_enum, default_value_t = Profile::None)]
@@ -88,6 +91,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             Ports::default()
         },
         settings: Default::default(),
+        instances: options.instances.into(),
         on_line: Some(Arc::new(move |app: App, line: &LogLine| {
             // The host's late "complete" of a message that the app dead-lettered itself finds the lock
             // gone, as it does in Azure. Only `--logs` shows that.

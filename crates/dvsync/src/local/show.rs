@@ -94,7 +94,7 @@ impl Show {
                 "dataverse": stack.dataverse.url(), "serviceBus": stack.bus.connection_string(),
                 "target": stack.target.url(), "targetApiKey": stack.target.api_key(),
                 "keyVault": stack.vault.url(), "apps": stack.folder(),
-                "outboundPid": stack.outbound.handler_pid(), "inboundPid": stack.inbound.handler_pid(),
+                "outboundPid": stack.outbound.hosts()[0].handler_pid(), "inboundPid": stack.inbound.hosts()[0].handler_pid(),
             });
             out::line(endpoints);
             return;

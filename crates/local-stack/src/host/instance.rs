@@ -36,6 +36,7 @@ pub(super) struct Site {
     pub(super) timers: TimerStorage,
     /// Names this instance among those of the app.
     pub(super) id: Uuid,
+    pub(super) own_process_group: bool,
     pub(super) counters: Counters,
     pub(super) stats: Arc<HandlerStats>,
     pub(super) log: Log,
@@ -104,6 +105,7 @@ impl Site {
             schedules,
             timers,
             id: Uuid::new_v4(),
+            own_process_group: false,
             counters: Counters::default(),
             stats: Arc::default(),
             log,
@@ -162,6 +164,7 @@ impl Instance {
                 app: site.app.clone(),
                 settings: site.settings.clone(),
                 port,
+                own_process_group: site.own_process_group,
             },
             log: site.log.clone(),
             state: state_sender,

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::AppError;
+pub use config::{AppError, connection_names};
 use config::{App, Settings};
 use instance::{Controls, Instance, Site};
 pub use fleet::Fleet;
@@ -135,7 +135,8 @@ impl Host {
     async fn start_with(config: HostConfig, timers: TimerStorage) -> Result<Self, HostError> {
         let settings = Settings::new(config.settings);
         let app = App::load(&config.app_dir, &settings)?;
-        let site = Site::new(app, settings, timers, Log::new(config.on_line))?;
+        let mut site = Site::new(app, settings, timers, Log::new(config.on_line))?;
+        site.own_process_group = config.own_process_group;
         site.announce();
         let stop = CancellationToken::new();
         let (instance, controls) = Instance::new(&site, stop.clone())?;

@@ -20,6 +20,9 @@ pub struct HostConfig {
     pub state_dir: Option<PathBuf>,
     /// Start a new host instance when one stops itself, as the platform does.
     pub restart_host: bool,
+    /// Give the handler a process group of its own, so that a Ctrl-C at the terminal reaches only the
+    /// host, which then lets the handler finish what is under way.
+    pub own_process_group: bool,
 }
 
 impl HostConfig {
@@ -31,6 +34,7 @@ impl HostConfig {
             on_line: None,
             state_dir: None,
             restart_host: false,
+            own_process_group: false,
         }
     }
 }

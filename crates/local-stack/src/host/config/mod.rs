@@ -7,6 +7,7 @@ mod retry;
 mod settings;
 mod time_span;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub(crate) use function_json::{
@@ -81,16 +82,8 @@ impl App {
     pub(crate) fn load(dir: &Path, settings: &Settings) -> Result<Self, AppError> {
         let dir = std::path::absolute(dir).map_err(|source| read_error(dir, source))?;
         let host = HostJson::load(&dir, settings)?;
-        let mut folders = Vec::new();
-        for entry in std::fs::read_dir(&dir).map_err(|source| read_error(&dir, source))? {
-            let path = entry.map_err(|source| read_error(&dir, source))?.path();
-            if path.join("function.json").is_file() {
-                folders.push(path);
-            }
-        }
-        folders.sort();
         let mut functions = Vec::new();
-        for folder in folders {
+        for folder in function_folders(&dir)? {
             functions.extend(FunctionConfig::load(&folder, settings)?);
         }
         if functions.is_empty() {
@@ -109,6 +102,40 @@ impl App {
             functions,
         })
     }
+}
+
+/// The names of the connections that an app's bindings use; `AzureWebJobsServiceBus` where a Service
+/// Bus binding names none.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn connection_names(app_dir: &Path) -> Result<BTreeSet<String>, AppError> {
+    let mut names = BTreeSet::new();
+    for folder in function_folders(app_dir)? {
+        let json = read_json(&folder.join("function.json"))?;
+        let bindings = json::member(&json, "bindings").and_then(serde_json::Value::as_array);
+        for binding in bindings.into_iter().flatten() {
+            let text = |key| json::member(binding, key).and_then(serde_json::Value::as_str);
+            let kind = text("type").unwrap_or_default().to_ascii_lowercase();
+            if kind.starts_with("servicebus") {
+                let name = text("connection").filter(|name| !name.is_empty());
+                names.insert(name.unwrap_or(Settings::DEFAULT_CONNECTION).to_owned());
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn function_folders(dir: &Path) -> Result<Vec<PathBuf>, AppError> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|source| read_error(dir, source))? {
+        let path = entry.map_err(|source| read_error(dir, source))?.path();
+        if path.join("function.json").is_file() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
 }
 
 fn read_error(path: &Path, source: std::io::Error) -> AppError {

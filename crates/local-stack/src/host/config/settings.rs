@@ -13,6 +13,9 @@ use super::AppError;
 pub(crate) struct Settings(BTreeMap<String, String>);
 
 impl Settings {
+    /// The setting of a Service Bus binding that names no connection.
+    pub(crate) const DEFAULT_CONNECTION: &str = "AzureWebJobsServiceBus";
+
     pub(crate) fn new(settings: BTreeMap<String, String>) -> Self {
         Self(settings)
     }
@@ -43,7 +46,7 @@ impl Settings {
                 .ok_or_else(|| format!("{text:?} has a % without a second one"))?;
             let value = self
                 .get(name)
-                .ok_or_else(|| format!("{text:?} needs app setting {name}, which is not set"))?;
+                .ok_or_else(|| format!("{text:?} needs app setting {name}, which is not set (for example {name}=orders)"))?;
             resolved.push_str(before);
             resolved.push_str(value);
             rest = after;
@@ -73,7 +76,7 @@ impl Settings {
     /// The plain name wins over the `__` form, which stands for an identity.
     pub(crate) fn connection(&self, name: &str) -> Result<Connection, AppError> {
         let name = if name.is_empty() {
-            "AzureWebJobsServiceBus"
+            Self::DEFAULT_CONNECTION
         } else {
             name
         };

@@ -19,6 +19,7 @@ pub(crate) struct Launch {
     pub(crate) app: App,
     pub(crate) settings: Settings,
     pub(crate) port: u16,
+    pub(crate) own_process_group: bool,
 }
 
 /// A running handler process.
@@ -71,6 +72,9 @@ impl Launch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if self.own_process_group {
+            command.process_group(0);
+        }
         let mut child = command.spawn()?;
         let stdout = child.stdout.take();
         let stderr = child.stderr.take();
