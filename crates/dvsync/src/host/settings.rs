@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn values_are_read_and_everything_else_is_left_alone() {
-        let text = r#"{"IsEncrypted": false, "Values": {"A": "x", "B": true}, "Host": {"CORS": "*"}}"#;
+        let text =
+            r#"{"IsEncrypted": false, "Values": {"A": "x", "B": true}, "Host": {"CORS": "*"}}"#;
         let settings = parse(text).unwrap();
         assert_eq!(settings["A"], "x");
         assert_eq!(settings["B"], "true");

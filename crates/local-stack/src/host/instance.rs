@@ -117,7 +117,9 @@ impl Site {
     /// Says what was found, as the host does.
     pub(super) fn announce(&self) {
         let functions = self.app.functions.iter().map(|function| &function.name);
-        let names: Vec<_> = functions.map(|name| format!("Host.Functions.{name}")).collect();
+        let names: Vec<_> = functions
+            .map(|name| format!("Host.Functions.{name}"))
+            .collect();
         let text = format!("Found the following functions: {}", names.join(", "));
         self.log.host(LineLevel::Information, text);
         for function in &self.app.functions {
@@ -142,10 +144,7 @@ impl Site {
 
 impl Instance {
     /// Prepares an instance on a port of its own.
-    pub(super) fn new(
-        site: &Site,
-        stop: CancellationToken,
-    ) -> Result<(Self, Controls), HostError> {
+    pub(super) fn new(site: &Site, stop: CancellationToken) -> Result<(Self, Controls), HostError> {
         let port = free_port().map_err(HostError::Port)?;
         let (state_sender, state) = watch::channel(HandlerState::Starting);
         let (commands, command_receiver) = mpsc::unbounded_channel();

@@ -34,10 +34,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use config::{AppError, connection_names};
 use config::{App, Settings};
-use instance::{Controls, Instance, Site};
+pub use config::{AppError, connection_names};
 pub use fleet::Fleet;
+use instance::{Controls, Instance, Site};
 pub use invoke::Invocations;
 pub use options::HostConfig;
 use process::{Command, Ended, HandlerState, Log};

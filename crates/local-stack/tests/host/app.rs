@@ -92,6 +92,12 @@ pub(crate) async fn eventually_async<F: Future<Output = bool>>(
     waited.unwrap_or_else(|_| panic!("it never happened: {what}"));
 }
 
+/// The invocations that the mode `record` of the handler printed, oldest first.
+pub(crate) fn calls(host: &Host) -> Vec<Value> {
+    let seen = seen(host).into_iter();
+    seen.filter_map(|seen| seen.get("call").cloned()).collect()
+}
+
 /// What the handler printed after `saw `, oldest first.
 pub(crate) fn seen(host: &Host) -> Vec<Value> {
     let lines = host.lines();

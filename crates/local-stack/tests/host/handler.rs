@@ -33,6 +33,7 @@ fn handler_process() {
         "exit" => exit(number()),
         "silent" => std::thread::sleep(Duration::from_secs(3600)),
         "rude" => runtime.block_on(rude(&port)),
+        "record" => runtime.block_on(record(&port)),
         "slow" => std::thread::sleep(Duration::from_millis(number().unsigned_abs().into())),
         _ => {}
     }
@@ -65,6 +66,7 @@ async fn tick(invocation: Invocation) -> Result<Reply, InvocationFailed> {
     match std::env::var("TICK").as_deref() {
         Ok("fail") => Err(InvocationFailed::new("told to")),
         Ok("exit") => exit(0),
+        Ok("crash") => exit(7),
         _ => Ok(Reply::ok()),
     }
 }
@@ -106,6 +108,25 @@ async fn rude(port: &str) {
             post(move |_: Bytes| async move { rude_answer(&answer) }),
         )
         .fallback(any(|| async { StatusCode::NOT_FOUND }));
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    axum::serve(listener, app).await.unwrap();
+}
+
+/// A handler that prints the whole of each invocation, and fails when `fail` occurs in its data.
+async fn record(port: &str) {
+    let app = Router::new().route(
+        "/{function}",
+        post(|body: Bytes| async move {
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            say("call", body.clone());
+            let failed = body["Data"].to_string().contains("fail");
+            let status = if failed { 500 } else { 200 };
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (StatusCode::from_u16(status).unwrap(), json, "{}")
+        }),
+    );
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
         .await
         .unwrap();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot go on should panic
 
 mod app;
+mod batches;
+mod fleet;
 mod handler;
 mod messages;
 mod process;

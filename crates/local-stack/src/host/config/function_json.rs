@@ -249,7 +249,10 @@ impl Binding<'_> {
     }
 
     fn output(&self) -> Result<OutputBinding, String> {
-        if self.text("dataType")?.is_some_and(|kind| kind.eq_ignore_ascii_case("binary")) {
+        if self
+            .text("dataType")?
+            .is_some_and(|kind| kind.eq_ignore_ascii_case("binary"))
+        {
             return Err(self.error("dataType", "\"binary\" is not modelled for outputs"));
         }
         let queue = self.resolved("queueName")?;

@@ -87,7 +87,10 @@ impl HostJson {
         let bus = "extensions.serviceBus";
         let dynamic = "concurrency.dynamicConcurrencyEnabled";
         if json.text(dynamic)?.is_some_and(|value| value == "true") {
-            return Err(error(dynamic, "is not modelled by the stand-in, set it to false"));
+            return Err(error(
+                dynamic,
+                "is not modelled by the stand-in, set it to false",
+            ));
         }
         // Without a value the SDK waits as long as for any other receive.
         let minute = Duration::from_secs(60);

@@ -62,13 +62,21 @@ impl Settings {
         let set = self
             .get("AzureFunctionsWebHost__hostid")
             .or_else(|| self.get("WEBSITE_SITE_NAME"));
-        let folder = || app_dir.file_name().map(|name| name.to_string_lossy().into_owned());
+        let folder = || {
+            app_dir
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
         let name = set.map(str::to_owned).or_else(folder).unwrap_or_default();
         let plain = name.to_ascii_lowercase();
         let plain = plain.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
         let cut: String = plain.chars().take(32).collect();
         let id = cut.trim_matches('-');
-        if id.is_empty() { "app".to_owned() } else { id.to_owned() }
+        if id.is_empty() {
+            "app".to_owned()
+        } else {
+            id.to_owned()
+        }
     }
 
     /// The Service Bus connection of that name; empty means `AzureWebJobsServiceBus`.
@@ -82,11 +90,11 @@ impl Settings {
         };
         let error = |name: String, reason: String| AppError::Setting { name, reason };
         if let Some(text) = self.get(name) {
-            let parsed: ConnectionString = text
-                .parse()
-                .map_err(|cause: service_bus::ConnectionStringError| {
-                    error(name.to_owned(), cause.to_string())
-                })?;
+            let parsed: ConnectionString =
+                text.parse()
+                    .map_err(|cause: service_bus::ConnectionStringError| {
+                        error(name.to_owned(), cause.to_string())
+                    })?;
             return Ok(Connection::Key(parsed));
         }
         let key = format!("{name}__fullyQualifiedNamespace");
@@ -119,7 +127,8 @@ impl Settings {
             }
             Some(_) => Err(AppError::Setting {
                 name: format!("{prefix}__credential"),
-                reason: "must be managedidentity, or absent for the developer's own sign-in".to_owned(),
+                reason: "must be managedidentity, or absent for the developer's own sign-in"
+                    .to_owned(),
             }),
             None => match (value("tenantId"), client_id, value("clientSecret")) {
                 (Some(tenant), Some(client_id), Some(secret)) => Ok(IdentityConfig::Secret {
@@ -204,7 +213,10 @@ mod tests {
     fn the_host_id_is_set_or_made_of_the_folder() {
         let dir = Path::new("/apps/Outbound_Fn.");
         assert_eq!(settings(&[]).host_id(dir), "outbound-fn");
-        let site = ("WEBSITE_SITE_NAME", "a-site-with-a-name-of-more-than-32-letters");
+        let site = (
+            "WEBSITE_SITE_NAME",
+            "a-site-with-a-name-of-more-than-32-letters",
+        );
         let id = settings(&[site]).host_id(dir);
         assert_eq!(id, "a-site-with-a-name-of-more-than");
         let own = settings(&[site, ("AzureFunctionsWebHost__hostid", "mine")]);
@@ -223,7 +235,10 @@ mod tests {
                 "contoso.servicebus.windows.net",
             ),
             ("Identity__credential", "managedidentity"),
-            ("Odd__fullyQualifiedNamespace", "contoso.servicebus.windows.net"),
+            (
+                "Odd__fullyQualifiedNamespace",
+                "contoso.servicebus.windows.net",
+            ),
             ("Odd__credential", "passport"),
             ("Url__fullyQualifiedNamespace", "sb://contoso/"),
         ]);

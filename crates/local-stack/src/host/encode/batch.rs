@@ -63,11 +63,19 @@ type Column = (&'static str, fn(&ReceivedMessage) -> Value);
 /// In the order of `ServiceBusTriggerBindingStrategy`.
 const COLUMNS: [Column; 21] = [
     // The SDK counts deliveries from 1, the wire failed ones from 0.
-    ("DeliveryCount", |m| (i64::from(m.delivery_count) + 1).into()),
+    ("DeliveryCount", |m| {
+        (i64::from(m.delivery_count) + 1).into()
+    }),
     ("DeadLetterSource", |m| text(&m.dead_letter_source)),
-    ("LockToken", |m| m.lock_token.unwrap_or_default().to_string().into()),
-    ("ExpiresAtUtc", |m| seven_digits(m.expires_at.unwrap_or(NEVER).min(NEVER)).into()),
-    ("ExpiresAt", |m| with_offset(m.expires_at.unwrap_or(NEVER).min(NEVER))),
+    ("LockToken", |m| {
+        m.lock_token.unwrap_or_default().to_string().into()
+    }),
+    ("ExpiresAtUtc", |m| {
+        seven_digits(m.expires_at.unwrap_or(NEVER).min(NEVER)).into()
+    }),
+    ("ExpiresAt", |m| {
+        with_offset(m.expires_at.unwrap_or(NEVER).min(NEVER))
+    }),
     ("EnqueuedTimeUtc", |m| seven_digits(m.enqueued_time).into()),
     ("EnqueuedTime", |m| with_offset(m.enqueued_time)),
     ("MessageId", |m| text(&m.message_id)),
@@ -78,7 +86,9 @@ const COLUMNS: [Column; 21] = [
     ("Subject", |m| text(&m.subject)),
     ("Label", |m| text(&m.subject)),
     ("CorrelationId", |m| text(&m.correlation_id)),
-    ("ApplicationProperties", |m| application_properties(m).into()),
+    ("ApplicationProperties", |m| {
+        application_properties(m).into()
+    }),
     ("UserProperties", |m| application_properties(m).into()),
     ("SessionId", |m| text(&m.session_id)),
     // Not reported by the client.
@@ -137,7 +147,14 @@ mod tests {
     fn a_batch_is_encoded_as_in_golden_g4() {
         let messages = messages();
         let bodies = batch_bodies(BodyType::String, &messages).unwrap();
-        let body = encode_batch("msgs", &bodies, &messages, &client(), &sys("OrderBatch"), None);
+        let body = encode_batch(
+            "msgs",
+            &bodies,
+            &messages,
+            &client(),
+            &sys("OrderBatch"),
+            None,
+        );
         let golden =
             include_str!("../../../../custom-handler/tests/golden/g4-service-bus-batch.json");
         let mut golden: Value = serde_json::from_str(golden).unwrap();

@@ -282,7 +282,12 @@ pub(super) mod tests {
         let metadata = &json["Metadata"];
         assert_eq!(metadata["SessionId"], json!("\"row-1\""));
         let until = json!({"SessionLockedUntil": "2026-03-02T09:17:00.5+00:00"});
-        for key in ["MessageReceiver", "MessageSession", "MessageActions", "SessionActions"] {
+        for key in [
+            "MessageReceiver",
+            "MessageSession",
+            "MessageActions",
+            "SessionActions",
+        ] {
             assert_eq!(metadata[key], until, "{key}");
         }
         assert_eq!(metadata["ReceiveActions"], json!({}));

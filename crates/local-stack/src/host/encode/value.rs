@@ -110,7 +110,10 @@ mod tests {
                 Some(json!("2026-03-02T09:15:30+00:00")),
             ),
             (NetValue::Object(object), Some(json!({"a": 1}))),
-            (NetValue::List(vec![json!(1), json!(null)]), Some(json!("[1,null]"))),
+            (
+                NetValue::List(vec![json!(1), json!(null)]),
+                Some(json!("[1,null]")),
+            ),
             (NetValue::Null, None),
         ] {
             assert_eq!(value.into_json(), encoded);

@@ -92,10 +92,15 @@ fn messages(binding: &str, value: Option<&Value>) -> Result<Vec<String>, String>
     let text = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::String(text)) => text,
-        Some(Value::Array(items)) => return items.iter().map(|item| element(binding, item)).collect(),
+        Some(Value::Array(items)) => {
+            return items.iter().map(|item| element(binding, item)).collect();
+        }
         Some(other) => return Ok(vec![element(binding, other)?]),
     };
-    let unspaced: String = text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
+    let unspaced: String = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n'))
+        .collect();
     if STANDARD.decode(unspaced).is_ok() {
         // The host decodes what looks like base64, and then makes text of the bytes in .NET's way.
         return Ok(vec!["System.Byte[]".to_owned()]);

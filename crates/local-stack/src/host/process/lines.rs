@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How many of the newest lines are kept.
 const KEPT: usize = 2000;
 
+/// A line of a handler's output that begins with this is a system log of the host.
+const SYSTEM_LOG: &str = "LanguageWorkerConsoleLog";
+
 /// Who wrote a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LineSource {
@@ -71,6 +74,11 @@ impl Log {
     }
 
     pub(crate) fn stdout(&self, text: String) {
+        // The handler speaks as the host: its line is no user log.
+        if let Some(rest) = text.strip_prefix(SYSTEM_LOG) {
+            self.host(LineLevel::Information, rest.trim_start());
+            return;
+        }
         self.write(LineSource::Stdout, LineLevel::Information, text);
     }
 
@@ -152,6 +160,15 @@ mod tests {
             [LineLevel::Information, LineLevel::Warning, LineLevel::Error]
         );
         assert_eq!(log.last_stderr(3), "Warning: low | boom");
+    }
+
+    #[test]
+    fn a_line_marked_as_a_system_log_is_the_hosts_own() {
+        let log = Log::new(None);
+        log.stdout("LanguageWorkerConsoleLog started".to_owned());
+        let lines = log.lines();
+        assert_eq!(lines[0].source, LineSource::Host);
+        assert_eq!(lines[0].text, "started");
     }
 
     #[test]

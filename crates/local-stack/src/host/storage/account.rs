@@ -34,7 +34,10 @@ pub(crate) struct Account {
 #[derive(Clone)]
 pub(super) enum Auth {
     /// Signs its own short-lived shared access signatures.
-    Key { name: String, key: Vec<u8> },
+    Key {
+        name: String,
+        key: Vec<u8>,
+    },
     /// A shared access signature, as a query.
     Sas(String),
     Token(Arc<dyn TokenCredential>),
@@ -83,7 +86,11 @@ impl Account {
     /// Reads a connection string. The error never shows it.
     fn parse(text: &str) -> Result<Self, String> {
         let mut parts = std::collections::BTreeMap::new();
-        for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(';')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let (name, value) = part.split_once('=').ok_or(
                 "is not a connection string: UseDevelopmentStorage=true, or AccountName=...;AccountKey=...",
             )?;
@@ -109,7 +116,9 @@ impl Account {
         let auth = match (name, key, part("sharedaccesssignature")) {
             (Some(name), Some(key), _) => Auth::Key {
                 name: name.to_owned(),
-                key: STANDARD.decode(key).map_err(|_| "AccountKey is not base64")?,
+                key: STANDARD
+                    .decode(key)
+                    .map_err(|_| "AccountKey is not base64")?,
             },
             (_, _, Some(sas)) => Auth::Sas(sas.trim_start_matches('?').to_owned()),
             _ => return Err("has neither AccountKey nor SharedAccessSignature".to_owned()),
@@ -182,20 +191,38 @@ mod tests {
 
     #[test]
     fn a_connection_string_names_the_account_or_its_endpoint() {
-        let account = Account::parse("AccountName=shop;AccountKey=a2V5;EndpointSuffix=core.windows.net").unwrap();
-        assert_eq!(account.url("c", "", NOW).host_str(), Some("shop.blob.core.windows.net"));
-        let account = Account::parse("BlobEndpoint=http://127.0.0.1:5/x;SharedAccessSignature=?sv=1&sig=2").unwrap();
-        assert_eq!(account.url("c", "b", NOW).as_str(), "http://127.0.0.1:5/x/c/b?sv=1&sig=2");
+        let account =
+            Account::parse("AccountName=shop;AccountKey=a2V5;EndpointSuffix=core.windows.net")
+                .unwrap();
+        assert_eq!(
+            account.url("c", "", NOW).host_str(),
+            Some("shop.blob.core.windows.net")
+        );
+        let account =
+            Account::parse("BlobEndpoint=http://127.0.0.1:5/x;SharedAccessSignature=?sv=1&sig=2")
+                .unwrap();
+        assert_eq!(
+            account.url("c", "b", NOW).as_str(),
+            "http://127.0.0.1:5/x/c/b?sv=1&sig=2"
+        );
     }
 
     #[test]
     fn a_wrong_connection_string_is_refused_without_being_shown() {
-        for text in ["hunter2", "AccountName=shop", "AccountName=shop;AccountKey=%hunter2%"] {
+        for text in [
+            "hunter2",
+            "AccountName=shop",
+            "AccountName=shop;AccountKey=%hunter2%",
+        ] {
             let settings = settings("AzureWebJobsStorage", text);
             let message = Account::from_settings(&settings).unwrap_err().to_string();
             assert!(message.contains("AzureWebJobsStorage"), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
-        assert!(Account::from_settings(&settings("Other", "x")).unwrap().is_none());
+        assert!(
+            Account::from_settings(&settings("Other", "x"))
+                .unwrap()
+                .is_none()
+        );
     }
 }

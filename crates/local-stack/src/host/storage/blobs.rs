@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use azure_core::http::{ClientOptions, StatusCode, Transport};
 use azure_core::credentials::TokenCredential;
-use azure_storage_blob::models::{
-    BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions,
-};
+use azure_core::http::{ClientOptions, StatusCode, Transport};
+use azure_storage_blob::models::{BlobClientAcquireLeaseOptions, BlobClientSetMetadataOptions};
 use azure_storage_blob::{
     BlobClient, BlobClientOptions, BlobContainerClient, BlobContainerClientOptions,
 };
@@ -90,7 +88,10 @@ impl Blobs {
             ..BlobClientAcquireLeaseOptions::default()
         };
         let mut taken = blob.acquire_lease(seconds, Some(options())).await;
-        if taken.as_ref().is_err_and(|error| error.http_status() == Some(StatusCode::NotFound)) {
+        if taken
+            .as_ref()
+            .is_err_and(|error| error.http_status() == Some(StatusCode::NotFound))
+        {
             // Should another instance create it at the same time, and take the lease before we write,
             // then writing fails, and the next look finds the lease taken.
             self.write(path, String::new()).await?;
@@ -122,7 +123,10 @@ impl Blobs {
 
     /// Gives a lease back.
     pub(crate) async fn release(&self, path: &str, lease: Uuid) -> Result<(), StorageError> {
-        let released = self.blob(path)?.release_lease(lease.to_string(), None).await;
+        let released = self
+            .blob(path)?
+            .release_lease(lease.to_string(), None)
+            .await;
         released.map(|_| ()).map_err(|error| failed(path, &error))
     }
 

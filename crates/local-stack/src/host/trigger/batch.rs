@@ -22,9 +22,9 @@ impl ServiceBusListener {
                 continue;
             }
             let succeeded = self.invoke_batch(&batch).await;
-            let settling = batch.into_iter().map(|message| {
-                self.settle(&receiver, (message, self.settlement(succeeded)))
-            });
+            let settling = batch
+                .into_iter()
+                .map(|message| self.settle(&receiver, (message, self.settlement(succeeded))));
             join_all(settling).await;
         }
         self.close(receiver).await;
