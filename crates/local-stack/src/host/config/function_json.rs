@@ -35,8 +35,6 @@ pub(crate) struct ServiceBusTriggerConfig {
     pub(crate) auto_complete: bool,
     /// `cardinality: many`: the most messages of one invocation.
     pub(crate) batch: Option<usize>,
-    /// `isSessionsEnabled`.
-    pub(crate) sessions: bool,
 }
 
 /// How the host binds a message's body.
@@ -197,6 +195,12 @@ impl Binding<'_> {
     }
 
     fn service_bus(&self) -> Result<ServiceBusTriggerConfig, String> {
+        if self.flag("isSessionsEnabled")?.unwrap_or(false) {
+            return Err(self.error(
+                "isSessionsEnabled",
+                "sessions are not modelled by the stand-in",
+            ));
+        }
         let cardinality = self.text("cardinality")?.unwrap_or_default();
         let many = match cardinality.to_ascii_lowercase().as_str() {
             "" | "one" => false,
@@ -235,7 +239,6 @@ impl Binding<'_> {
             // carries one, by default true.
             auto_complete: self.flag("autoCompleteMessages")?.unwrap_or(true),
             batch: many.then_some(max_batch),
-            sessions: self.flag("isSessionsEnabled")?.unwrap_or(false),
         })
     }
 
@@ -335,16 +338,16 @@ mod tests {
     }
 
     #[test]
-    fn a_session_subscription_that_is_read_in_batches_is_read() {
+    fn a_subscription_that_is_read_in_batches_is_read() {
         let json = json!({"bindings": [{"type": "serviceBusTrigger", "name": "msgs", "topicName": "%ORDERS%",
-            "subscriptionName": "%ORDERS%-a", "isSessionsEnabled": true, "cardinality": "many",
+            "subscriptionName": "%ORDERS%-a", "isSessionsEnabled": false, "cardinality": "many",
             "maxMessageBatchSize": 50}]});
         let function = parse("Orders", &json).unwrap().unwrap();
         let TriggerConfig::ServiceBus(trigger) = function.trigger else {
             panic!("not a message")
         };
         assert_eq!(trigger.entity, "orders/Subscriptions/orders-a");
-        assert_eq!((trigger.batch, trigger.sessions), (Some(50), true));
+        assert_eq!(trigger.batch, Some(50));
         assert_eq!(trigger.body, BodyType::Json);
     }
 
@@ -390,7 +393,10 @@ mod tests {
         assert!(refused(|b| b["type"] = json!("queueTrigger")).contains("queueTrigger"));
         assert!(refused(|b| b["direction"] = json!("out")).contains("direction"));
         assert!(refused(|b| b["cardinality"] = json!("some")).contains("cardinality"));
-        assert!(refused(|b| b["isSessionsEnabled"] = json!("yes")).contains("isSessionsEnabled"));
+        for value in [json!(true), json!("yes")] {
+            let refused = refused(|b| b["isSessionsEnabled"] = value);
+            assert!(refused.contains("isSessionsEnabled"));
+        }
         assert!(refused(|b| b["maxMessageBatchSize"] = json!("x")).contains("maxMessageBatchSize"));
         assert!(refused(|b| b["dataType"] = json!("stream")).contains("dataType"));
         assert!(refused(|b| b["queueName"] = json!("%NOPE%")).contains("NOPE"));
