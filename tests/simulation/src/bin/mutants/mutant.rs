@@ -88,3 +88,27 @@ impl Edit {
         Ok(text.replacen(&self.from, &self.to, 1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Building and killing them takes a while and is not done on each change; that the kill table is
+    /// about the code as it is can be seen at once.
+    #[test]
+    fn every_wrong_variant_still_applies_to_the_code_and_stands_in_the_kill_table() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mutants = Mutant::read_all(&root.join("tests/simulation/mutants")).unwrap();
+        assert!(mutants.len() >= 20, "{} are left", mutants.len());
+        let proof = std::fs::read_to_string(root.join("docs/proof.md")).unwrap();
+        for mutant in &mutants {
+            for edit in &mutant.edits {
+                let text = std::fs::read_to_string(root.join(&edit.path)).unwrap();
+                let changed = edit.apply(&text);
+                assert!(changed.is_ok(), "{}: {:?}", mutant.name, changed.err());
+            }
+            let row = format!("| {} | ", mutant.sentence);
+            assert!(proof.contains(&row), "{} has no row", mutant.name);
+        }
+    }
+}
