@@ -5,11 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::connection::Connection;
 use crate::credential::Credential;
 use crate::error::ErrorKind;
+use crate::link::outlet::Limits;
 use crate::link::requester::Requester;
 use crate::options::ClientOptions;
 use crate::sas;
@@ -21,6 +22,8 @@ const SAS_TYPE: &str = "servicebus.windows.net:sastoken";
 const JWT_TYPE: &str = "jwt";
 /// The shortest wait before a token is renewed, however little life it has.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait before a renewal that failed is tried again.
+const RETRY_WAIT: Duration = Duration::from_secs(10);
 
 /// What is needed to put tokens.
 #[derive(Debug, Clone)]
@@ -36,6 +39,7 @@ pub(crate) struct Authorization {
     life: Life,
     /// Unix seconds. Moves as the token is renewed.
     expires_at: Arc<AtomicI64>,
+    put_at: Instant,
 }
 
 impl Live for Authorization {
@@ -46,6 +50,11 @@ impl Live for Authorization {
 }
 
 impl Authorization {
+    /// When its first token was put.
+    pub(crate) fn put_at(&self) -> Instant {
+        self.put_at
+    }
+
     /// Forgets it, so that the next use of the entity puts a new token.
     pub(crate) fn forget(&self) {
         self.life
@@ -85,6 +94,7 @@ impl Authority {
         let authorization = Authorization {
             life: Life::default(),
             expires_at: Arc::new(AtomicI64::new(expires_at.unix_timestamp())),
+            put_at: Instant::now(),
         };
         let renewing = self.renew(
             Arc::downgrade(connection),
@@ -102,13 +112,15 @@ impl Authority {
         Ok(authorization)
     }
 
-    /// Renews the token for as long as that works. Holds on to nothing that keeps the connection.
+    /// Renews the token in time, trying again for as long as the old one is good. Holds on to nothing
+    /// that keeps the connection.
     async fn renew(
         self,
         connection: Weak<Connection>,
         audience: String,
         expires_at: Arc<AtomicI64>,
     ) {
+        let mut failed = false;
         loop {
             let expiry = expires_at.load(Ordering::Relaxed);
             let left = expiry - OffsetDateTime::now_utc().unix_timestamp();
@@ -120,11 +132,13 @@ impl Authority {
                 );
                 return;
             }
-            sleep(renewal_wait(left, self.options.renew_ahead)).await;
+            sleep(renewal_wait(left, self.options.renew_ahead, failed)).await;
             let Some(connection) = connection.upgrade() else {
                 return;
             };
-            match self.put(&connection, &audience).await {
+            let renewed = self.put(&connection, &audience).await;
+            failed = renewed.is_err();
+            match renewed {
                 Ok(renewed) => expires_at.store(renewed.unix_timestamp(), Ordering::Relaxed),
                 Err(error) => {
                     tracing::debug!(audience, %error, "the authorization is not renewed yet")
@@ -140,27 +154,43 @@ impl Authority {
         audience: &str,
     ) -> Result<OffsetDateTime, ErrorKind> {
         let patience = self.options.connect_timeout;
+        let limits = Limits::of(&self.options);
+        let getting = timeout(patience, self.token(audience)).await;
+        let (token_type, token, expires_at) =
+            getting.unwrap_or(Err(ErrorKind::TimedOut(patience)))?;
+        let heard = connection.witness().heard();
         let putting = async {
-            let (token_type, token, expires_at) = self.token(audience).await?;
             let cbs = connection
                 .cbs
                 .get(|| {
                     let connection = connection.clone();
                     async move {
-                        timeout(patience, Requester::attach(&connection, "$cbs"))
+                        timeout(patience, Requester::attach(&connection, "$cbs", limits))
                             .await
                             .unwrap_or(Err(ErrorKind::TimedOut(patience)))
                     }
                 })
                 .await?;
+            let place = cbs.place().await?;
             let answer = cbs
-                .call(put_token(audience, token_type, token, expires_at))
+                .call(put_token(audience, token_type, token, expires_at), place)
                 .await?;
             answer.success().map(|_| expires_at)
         };
-        timeout(patience, putting)
-            .await
-            .unwrap_or(Err(ErrorKind::TimedOut(patience)))
+        match timeout(patience, putting).await {
+            Ok(put) => put,
+            Err(_) => {
+                // The next token goes by other links, and if the broker said nothing at all, by
+                // another connection.
+                if let Some(cbs) = connection.cbs.peek() {
+                    cbs.life().end(ErrorKind::TimedOut(patience));
+                }
+                if connection.witness().heard() == heard {
+                    connection.cut();
+                }
+                Err(ErrorKind::TimedOut(patience))
+            }
+        }
     }
 
     async fn token(
@@ -185,9 +215,11 @@ impl Authority {
 }
 
 /// How long to wait before renewing a token that has `left` to live: until `ahead` of its end, but
-/// never past the middle of a short life.
-fn renewal_wait(left: Duration, ahead: Duration) -> Duration {
-    (left - ahead.min(left / 2)).max(SHORTEST_WAIT)
+/// never past the middle of a short life. Soon, if the last renewal `failed`.
+fn renewal_wait(left: Duration, ahead: Duration, failed: bool) -> Duration {
+    let wait = left - ahead.min(left / 2);
+    let longest = if failed { RETRY_WAIT } else { Duration::MAX };
+    wait.min(longest).max(SHORTEST_WAIT)
 }
 
 #[cfg(test)]
@@ -197,8 +229,16 @@ mod tests {
     #[test]
     fn tokens_are_renewed_ahead_of_their_end_and_short_ones_at_half_time() {
         let secs = Duration::from_secs;
-        assert_eq!(renewal_wait(secs(3600), secs(300)), secs(3300));
-        assert_eq!(renewal_wait(secs(400), secs(300)), secs(200));
-        assert_eq!(renewal_wait(secs(1), secs(300)), SHORTEST_WAIT);
+        assert_eq!(renewal_wait(secs(3600), secs(300), false), secs(3300));
+        assert_eq!(renewal_wait(secs(400), secs(300), false), secs(200));
+        assert_eq!(renewal_wait(secs(1), secs(300), false), SHORTEST_WAIT);
+    }
+
+    #[test]
+    fn a_failed_renewal_is_tried_again_soon_and_the_sooner_the_less_time_is_left() {
+        let secs = Duration::from_secs;
+        assert_eq!(renewal_wait(secs(300), secs(300), true), RETRY_WAIT);
+        assert_eq!(renewal_wait(secs(8), secs(300), true), secs(4));
+        assert_eq!(renewal_wait(secs(1), secs(300), true), SHORTEST_WAIT);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -136,7 +137,8 @@ impl Client {
         lock_token: Uuid,
         settlement: Settlement,
     ) -> Result<(), Error> {
-        settle(&self.namespace, entity, lock_token, settlement).await
+        let patience = self.namespace.options().operation_timeout;
+        settle(&self.namespace, entity, lock_token, settlement, patience).await
     }
 
     /// Renews a message's lock and returns when it ends now.
@@ -214,22 +216,25 @@ impl Client {
         Receiver::open(self.namespace.clone(), entity.to_owned(), mode, credit).await
     }
 
-    /// Closes the connection, for all clones. Later calls fail, and so do those under way.
+    /// Closes the client, for all clones. Later calls fail, and a [`receive`](Receiver::receive) that
+    /// waits. Other calls under way have [`ClientOptions::close_timeout`] to end; then the connection
+    /// is closed. Receivers are best closed before: what they hold stays locked.
     pub async fn close(&self) {
         self.namespace.close().await;
     }
 }
 
-/// Settles by lock token over the entity's management node.
+/// Settles by lock token over the entity's management node, within `patience`.
 pub(crate) async fn settle(
     namespace: &Arc<Namespace>,
     entity: &str,
     lock_token: Uuid,
     settlement: Settlement,
+    patience: Duration,
 ) -> Result<(), Error> {
     let request = Request::update_disposition(lock_token, settlement);
     namespace
-        .manage("settle a message of", entity, request, done)
+        .manage_within(patience, "settle a message of", entity, request, done)
         .await
 }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::authorization::Authority;
 use crate::connection::Connection;
@@ -14,9 +17,10 @@ use crate::credential::Credential;
 use crate::entity::management_node;
 use crate::error::{Error, ErrorKind};
 use crate::link::inlet::Inlet;
-use crate::link::outlet::{Outbound, Outlet};
+use crate::link::outlet::{Limits, Outbound, Outlet};
 use crate::link::requester::Requester;
 use crate::options::ClientOptions;
+use crate::retry::Reconnects;
 use crate::settlement::ReceiveMode;
 use crate::sync::{Life, Live, Slot, lock};
 use crate::tries::Tries;
@@ -28,8 +32,14 @@ pub(crate) struct Namespace {
     authority: Authority,
     options: ClientOptions,
     connection: Slot<Connection>,
+    reconnects: Arc<Reconnects>,
     outlets: Slots<OnConnection<Outlet>>,
     managers: Slots<OnConnection<Requester>>,
+    /// The calls under way.
+    calls: TaskTracker,
+    /// Cancelled when no more calls are taken.
+    closing: CancellationToken,
+    /// Set when those under way may make no further tries.
     closed: AtomicBool,
 }
 
@@ -60,10 +70,28 @@ impl Namespace {
             authority,
             options,
             connection: Slot::default(),
+            reconnects: Arc::default(),
             outlets: Mutex::default(),
             managers: Mutex::default(),
+            calls: TaskTracker::new(),
+            closing: CancellationToken::new(),
             closed: AtomicBool::new(false),
         }
+    }
+
+    /// Begins a call, unless the client is closing.
+    pub(crate) fn enter(&self) -> Result<TaskTrackerToken, ErrorKind> {
+        // Counted before it asks: either `close` waits for this call, or the call sees it closing.
+        let under_way = self.calls.token();
+        if self.closing.is_cancelled() {
+            return Err(ErrorKind::Closed);
+        }
+        Ok(under_way)
+    }
+
+    /// Returns when the client begins to close.
+    pub(crate) async fn closing(&self) {
+        self.closing.cancelled().await;
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -81,7 +109,7 @@ impl Namespace {
         entity: &str,
         message: Outbound,
     ) -> Result<(), Error> {
-        let mut tries = Tries::new(self, operation, entity, self.options.operation_timeout);
+        let mut tries = Tries::new(self, operation, entity, self.options.operation_timeout)?;
         loop {
             if let Some(()) = tries.attempt(self.send_once(entity, &message)).await? {
                 return Ok(());
@@ -91,7 +119,10 @@ impl Namespace {
 
     async fn send_once(&self, entity: &str, message: &Outbound) -> Result<(), ErrorKind> {
         let outlet = self.outlet(entity).await?;
-        let sending = outlet.link.send(message);
+        // Not part of the try: a link whose window is full is busy, not dead. Those ahead of us find
+        // out if it is.
+        let place = outlet.link.place().await?;
+        let sending = outlet.link.send(message, place);
         self.within_a_try(&outlet.connection, outlet.link.life(), sending)
             .await
     }
@@ -104,7 +135,21 @@ impl Namespace {
         request: Request,
         read: fn(Response) -> Result<T, ErrorKind>,
     ) -> Result<T, Error> {
-        let mut tries = Tries::new(self, operation, entity, self.options.operation_timeout);
+        let patience = self.options.operation_timeout;
+        self.manage_within(patience, operation, entity, request, read)
+            .await
+    }
+
+    /// The same with another deadline.
+    pub(crate) async fn manage_within<T>(
+        &self,
+        patience: Duration,
+        operation: &'static str,
+        entity: &str,
+        request: Request,
+        read: fn(Response) -> Result<T, ErrorKind>,
+    ) -> Result<T, Error> {
+        let mut tries = Tries::new(self, operation, entity, patience)?;
         loop {
             let calling = async { read(self.manage_once(entity, request.clone()).await?) };
             if let Some(answer) = tries.attempt(calling).await? {
@@ -117,7 +162,8 @@ impl Namespace {
         let manager = self.manager(entity).await?;
         // A little less than we wait, so that the broker's own word on it still reaches us.
         let patience = self.options.try_timeout.mul_f64(0.9);
-        let calling = manager.link.call(request.into_message(patience));
+        let place = manager.link.place().await?;
+        let calling = manager.link.call(request.into_message(patience), place);
         self.within_a_try(&manager.connection, manager.link.life(), calling)
             .await
     }
@@ -137,8 +183,18 @@ impl Namespace {
             .unwrap_or_else(|error| Err(ErrorKind::Connection(error.to_string())))
     }
 
-    /// Closes the connection, and the namespace for good.
+    /// Takes no more calls, waits for those under way as long as the options say, and closes the
+    /// connection.
     pub(crate) async fn close(&self) {
+        self.closing.cancel();
+        self.calls.close();
+        if timeout(self.options.close_timeout, self.calls.wait())
+            .await
+            .is_err()
+        {
+            let calls = self.calls.len();
+            tracing::warn!(calls, "the client is closed with calls under way");
+        }
         self.closed.store(true, Ordering::Release);
         let connection = self.connection.take();
         lock(&self.outlets).clear();
@@ -173,11 +229,12 @@ impl Namespace {
     async fn outlet(&self, entity: &str) -> Result<Arc<OnConnection<Outlet>>, ErrorKind> {
         let connection = self.authorized(entity).await?;
         let patience = self.options.connect_timeout;
+        let limits = self.limits();
         slot(&self.outlets, entity)
             .get(|| {
                 let entity = entity.to_owned();
                 async move {
-                    let attaching = Outlet::attach(&connection, &entity);
+                    let attaching = Outlet::attach(&connection, &entity, limits);
                     let link = attach_within(patience, &connection, attaching).await?;
                     Ok(OnConnection { link, connection })
                 }
@@ -188,11 +245,12 @@ impl Namespace {
     async fn manager(&self, entity: &str) -> Result<Arc<OnConnection<Requester>>, ErrorKind> {
         let connection = self.authorized(entity).await?;
         let patience = self.options.connect_timeout;
+        let limits = self.limits();
         slot(&self.managers, entity)
             .get(|| {
                 let node = management_node(entity);
                 async move {
-                    let attaching = Requester::attach(&connection, &node);
+                    let attaching = Requester::attach(&connection, &node, limits);
                     let link = attach_within(patience, &connection, attaching).await?;
                     Ok(OnConnection { link, connection })
                 }
@@ -209,20 +267,32 @@ impl Namespace {
             .connection
             .get(|| {
                 let (endpoint, patience) = (self.endpoint.clone(), self.options.connect_timeout);
-                async move { Connection::open(&endpoint, patience).await }
+                let reconnects = self.reconnects.clone();
+                let pause = reconnects.pause(&self.options, &mut rand::rng());
+                async move {
+                    sleep(pause).await;
+                    let opened = Connection::open(&endpoint, patience).await;
+                    reconnects.record(opened.is_ok());
+                    opened
+                }
             })
             .await?;
         self.authority.authorize(&connection, entity).await?;
         Ok(connection)
     }
 
-    /// Has the entity's next use put a new token.
-    pub(crate) fn forget_authorization(&self, entity: &str) {
+    /// Has the entity's next use put a new token, unless one was put since `began`: of many calls
+    /// that were refused together, only the first has the old one to forget.
+    pub(crate) fn forget_authorization(&self, entity: &str, began: Instant) {
         let connection = self.connection.peek();
         let authorization = connection.and_then(|it| it.authorization(entity).peek());
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = authorization.filter(|it| it.put_at() <= began) {
             authorization.forget();
         }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of(&self.options)
     }
 }
 

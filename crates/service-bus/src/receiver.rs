@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client;
 use crate::error::{Error, ErrorKind};
@@ -53,7 +53,7 @@ impl Receiver {
         credit: u32,
     ) -> Result<Self, Error> {
         let patience = namespace.options().operation_timeout;
-        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience);
+        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience)?;
         let link = loop {
             if let Some(link) = tries.attempt(namespace.inlet(&entity, mode)).await? {
                 break link;
@@ -94,7 +94,8 @@ impl Receiver {
     /// node when that link is gone.
     ///
     /// # Errors
-    /// [`LockLost`](crate::ErrorClass::LockLost) when the lock is gone.
+    /// [`LockLost`](crate::ErrorClass::LockLost) when the lock is gone. If the link's answer was lost
+    /// on the way, that may also mean that the message was settled as asked.
     pub async fn settle(
         &self,
         message: &ReceivedMessage,
@@ -106,14 +107,18 @@ impl Receiver {
             let reason = "a message that is not locked cannot be settled";
             return Err(failed(ErrorKind::Invalid(reason.into())));
         };
+        let _under_way = self.namespace.enter().map_err(failed)?;
+        let options = self.namespace.options();
+        let deadline = Instant::now() + options.operation_timeout;
         if let Some(link) = &self.link {
-            let patience = self.namespace.options().try_timeout;
+            let patience = options.try_timeout.min(options.operation_timeout);
             let settled = link.settle(lock_token, settlement.clone(), patience).await;
             if let Some(outcome) = settled {
                 return outcome.map_err(failed);
             }
         }
-        client::settle(&self.namespace, &self.entity, lock_token, settlement).await
+        let left = deadline.saturating_duration_since(Instant::now());
+        client::settle(&self.namespace, &self.entity, lock_token, settlement, left).await
     }
 
     /// Stops receiving and gives the messages not handed out back to the entity.
@@ -136,7 +141,7 @@ impl Receiver {
         let until = Instant::now() + wait;
         let (namespace, entity) = (self.namespace.clone(), self.entity.clone());
         let patience = wait + namespace.options().operation_timeout;
-        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience);
+        let mut tries = Tries::new(&namespace, RECEIVE, &entity, patience)?;
         loop {
             let filling = async {
                 let failure = match self.fill_once(max, until).await {
@@ -150,13 +155,28 @@ impl Receiver {
                 // If it stays, the failure will show again when these are dealt with.
                 Ok(())
             };
-            if let Some(()) = tries.attempt(filling).await? {
+            // A wait for messages may be long; a client that closes does not sit it out.
+            let filled = tokio::select! {
+                biased;
+                filled = tries.attempt(filling) => filled?,
+                () = namespace.closing() => {
+                    return Err(Error::new(RECEIVE, entity.as_str(), ErrorKind::Closed));
+                }
+            };
+            if let Some(()) = filled {
                 return Ok(());
             }
         }
     }
 
     async fn fill_once(&mut self, max: usize, until: Instant) -> Result<(), ErrorKind> {
+        if self.link.as_ref().is_some_and(Inlet::is_spent) {
+            // The call before this one was dropped on its last lines.
+            self.take_back_credit().await?;
+            if !self.ready.is_empty() {
+                return Ok(());
+            }
+        }
         let link = match &mut self.link {
             Some(link) => link,
             None => {
@@ -177,13 +197,21 @@ impl Receiver {
         if self.mode == ReceiveMode::ReceiveAndDelete && link.has_credit() {
             // Whatever the broker may still send is deleted there as it is sent: take the credit
             // back, so that it reaches the caller instead of waiting here for a call that may not come.
-            let patience = self.namespace.options().try_timeout;
+            self.take_back_credit().await?;
+        }
+        Ok(())
+    }
+
+    /// Drains the link, and has it closed in the background.
+    async fn take_back_credit(&mut self) -> Result<(), ErrorKind> {
+        let patience = self.namespace.options().try_timeout;
+        if let Some(link) = &mut self.link {
             let ready = &mut self.ready;
             link.drain(patience, |message| ready.push_back(message))
                 .await?;
-            if let Some(spent) = self.link.take() {
-                spent.close().await;
-            }
+        }
+        if let Some(spent) = self.link.take() {
+            tokio::spawn(spent.close());
         }
         Ok(())
     }
@@ -216,16 +244,20 @@ async fn wind_up(
     let drained = link
         .drain(patience, |message| ready.push_back(message))
         .await;
-    for message in ready {
-        match message.lock_token {
-            Some(lock_token) => link.release(lock_token).await,
-            // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
-            None => tracing::warn!(
-                message.sequence_number,
-                "a message that was received and deleted was never handed out"
-            ),
+    let releasing = async {
+        for message in ready {
+            match message.lock_token {
+                Some(lock_token) => link.release(lock_token).await,
+                // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
+                None => tracing::warn!(
+                    message.sequence_number,
+                    "a message that was received and deleted was never handed out"
+                ),
+            }
         }
-    }
+    };
+    // A broker that does not even read what it is sent lets the locks expire instead.
+    let _ = timeout(patience, releasing).await;
     link.close().await;
     drained
 }

@@ -1,5 +1,6 @@
 //! Whether and when a failed try is followed by another. Pure: clock and randomness are arguments.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
@@ -75,9 +76,42 @@ impl Retries {
     }
 
     fn backoff(&self, rng: &mut impl Rng) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(20);
-        let full = self.base.saturating_mul(1 << doublings).min(self.cap);
-        full.mul_f64(rng.random_range(0.5..=1.0))
+        backoff(self.base, self.cap, self.failures, rng)
+    }
+}
+
+/// The wait after so many failures in a row: doubled for each, bounded, shortened at random.
+fn backoff(base: Duration, cap: Duration, failures: u32, rng: &mut impl Rng) -> Duration {
+    let doublings = failures.saturating_sub(1).min(20);
+    let full = base.saturating_mul(1 << doublings).min(cap);
+    full.mul_f64(rng.random_range(0.5..=1.0))
+}
+
+/// How attempts to connect went. Shared by all calls: each has retries of its own, and without this
+/// a thousand of them would knock a thousand times as often at a broker that is away.
+#[derive(Debug, Default)]
+pub(crate) struct Reconnects {
+    failures: AtomicU32,
+}
+
+impl Reconnects {
+    /// How long to wait before the next attempt.
+    pub(crate) fn pause(&self, options: &ClientOptions, rng: &mut impl Rng) -> Duration {
+        match self.failures.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            failures => backoff(options.retry_base, options.retry_cap, failures, rng),
+        }
+    }
+
+    pub(crate) fn record(&self, connected: bool) {
+        if connected {
+            self.failures.store(0, Ordering::Relaxed);
+        } else {
+            // One attempt at a time: nobody else counts meanwhile.
+            let failures = self.failures.load(Ordering::Relaxed);
+            self.failures
+                .store(failures.saturating_add(1), Ordering::Relaxed);
+        }
     }
 }
 
@@ -164,6 +198,20 @@ mod tests {
             let next = retries.after(&refused(condition), LONG, &mut rng);
             assert_eq!(next, Next::GiveUp, "{condition}");
         }
+    }
+
+    #[test]
+    fn attempts_to_connect_are_spaced_out_until_one_succeeds() {
+        let (options, reconnects) = (ClientOptions::default(), Reconnects::default());
+        let mut rng = StdRng::seed_from_u64(1);
+        assert_eq!(reconnects.pause(&options, &mut rng), Duration::ZERO);
+        for full in [200, 400, 800, 1600, 3200, 5000, 5000].map(Duration::from_millis) {
+            reconnects.record(false);
+            let wait = reconnects.pause(&options, &mut rng);
+            assert!(wait >= full / 2 && wait <= full, "{wait:?} of {full:?}");
+        }
+        reconnects.record(true);
+        assert_eq!(reconnects.pause(&options, &mut rng), Duration::ZERO);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Error, ErrorKind};
 use crate::namespace::Namespace;
@@ -16,24 +17,34 @@ pub(crate) struct Tries<'a> {
     patience: Duration,
     deadline: Instant,
     retries: Retries,
+    /// When the present try began.
+    began: Instant,
+    /// Says that a call is under way.
+    _under_way: TaskTrackerToken,
 }
 
 impl<'a> Tries<'a> {
-    /// The tries of a call that has `patience` for all of them.
+    /// The tries of a call that has `patience` for all of them. Fails once the client closes.
     pub(crate) fn new(
         namespace: &'a Namespace,
         operation: &'static str,
         entity: &'a str,
         patience: Duration,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Error> {
+        let under_way = namespace
+            .enter()
+            .map_err(|kind| Error::new(operation, entity, kind))?;
+        let began = Instant::now();
+        Ok(Self {
             namespace,
             operation,
             entity,
             patience,
-            deadline: Instant::now() + patience,
+            deadline: began + patience,
             retries: Retries::new(namespace.options()),
-        }
+            began,
+            _under_way: under_way,
+        })
     }
 
     /// Makes one try. `None` means that it failed and that it is time for the next; the error, that
@@ -42,6 +53,7 @@ impl<'a> Tries<'a> {
         &mut self,
         work: impl Future<Output = Result<T, ErrorKind>>,
     ) -> Result<Option<T>, Error> {
+        self.began = Instant::now();
         match timeout_at(self.deadline, work).await {
             Ok(Ok(done)) => Ok(Some(done)),
             Ok(Err(failure)) => self.wait_after(failure).await.map(|()| None),
@@ -54,7 +66,10 @@ impl<'a> Tries<'a> {
         let next = self.retries.after(&failure, left, &mut rand::rng());
         match next {
             Next::GiveUp => return Err(self.give_up(failure)),
-            Next::Reauthorize => self.namespace.forget_authorization(self.entity),
+            Next::Reauthorize => {
+                let (entity, began) = (self.entity, self.began);
+                self.namespace.forget_authorization(entity, began);
+            }
             Next::After(wait) => {
                 tracing::debug!(
                     operation = self.operation,

@@ -47,7 +47,8 @@ async fn a_sender_that_was_detached_for_being_idle_is_attached_again() {
     }
     peer.book(|book| {
         assert_eq!(book.messages, 4);
-        assert_eq!(book.attached["orders"], 4);
+        // Once more, perhaps, if the machine is so busy that a link is idle before it is used.
+        assert!(book.attached["orders"] >= 4, "{:?}", book.attached);
         // One connection all along: its token is still good.
         assert_eq!(book.tokens.len(), 1);
     });
@@ -60,7 +61,8 @@ async fn a_management_pair_of_which_one_half_was_detached_is_attached_again() {
         assert_eq!(client.peek("orders", 0, 1).await.unwrap(), []);
         tokio::time::sleep(LONGER).await;
     }
-    peer.book(|book| assert_eq!(book.attached["orders/$management"], 8));
+    // Two links each time; more often if the machine is so busy that they are idle before their use.
+    peer.book(|book| assert!(book.attached["orders/$management"] >= 8));
 }
 
 #[tokio::test]

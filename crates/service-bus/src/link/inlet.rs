@@ -41,6 +41,8 @@ pub(crate) struct Inlet {
     received: u64,
     /// What is left of the credit granted.
     outstanding: u32,
+    /// Set once the credit is being taken back.
+    spent: bool,
     unsettled: Mutex<Unsettled>,
 }
 
@@ -81,6 +83,7 @@ impl Inlet {
             mode,
             received: 0,
             outstanding: 0,
+            spent: false,
             unsettled: Mutex::default(),
         })
     }
@@ -88,6 +91,11 @@ impl Inlet {
     /// Whether the broker may still send.
     pub(crate) fn has_credit(&self) -> bool {
         self.outstanding > 0
+    }
+
+    /// Whether a [`drain`](Self::drain) was begun, and perhaps not waited for.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// Lets the broker send until `credit` messages are on their way. Never takes credit back.
@@ -131,7 +139,8 @@ impl Inlet {
         self.next().now_or_never()
     }
 
-    /// Takes back the credit and hands over each message that came before the broker knew.
+    /// Takes back the credit and hands over each message that came before the broker knew. When the
+    /// future is dropped, another call goes on with it.
     ///
     /// The link is good for nothing but [`close`](Self::close) afterwards: the library takes over the
     /// broker's final count of deliveries at once, counts those it has yet to hand out a second time,
@@ -144,9 +153,10 @@ impl Inlet {
         if !self.has_credit() {
             return Ok(());
         }
+        self.spent = true;
         let mut drained = self.follow.drained();
-        self.receiver.drain().await.map_err(of_state)?;
         let draining = async {
+            self.receiver.drain().await.map_err(of_state)?;
             let delivered = loop {
                 tokio::select! {
                     biased;
@@ -174,6 +184,15 @@ impl Inlet {
         settlement: Settlement,
         patience: Duration,
     ) -> Option<Result<(), ErrorKind>> {
+        let settling = self.settle_unbounded(lock_token, settlement);
+        timeout(patience, settling).await.unwrap_or(None)
+    }
+
+    async fn settle_unbounded(
+        &self,
+        lock_token: Uuid,
+        settlement: Settlement,
+    ) -> Option<Result<(), ErrorKind>> {
         let (info, _) = lock(&self.unsettled).deliveries.remove(&lock_token)?;
         let answer = Answer {
             follow: &self.follow,
@@ -184,7 +203,7 @@ impl Inlet {
         self.receiver.dispose(info, state).await.ok()?;
         let outcome = tokio::select! {
             biased;
-            settled = timeout(patience, settled) => settled.ok()?.ok()?,
+            settled = settled => settled.ok()?,
             () = self.connection.life().over() => return None,
         };
         drop(answer);

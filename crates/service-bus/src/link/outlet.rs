@@ -1,6 +1,7 @@
 //! A link to send on, shared by all who send to one address.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fe2o3_amqp::link::delivery::DeliveryFut;
 use fe2o3_amqp::link::{LinkStateError, SendError};
@@ -8,18 +9,39 @@ use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Sendable, Sender};
 use fe2o3_amqp_types::messaging::{Body, Outcome};
 use serde_amqp::Value as Amqp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::session;
 use crate::connection::Connection;
 use crate::error::ErrorKind;
+use crate::options::ClientOptions;
 use crate::sync::{Life, Live};
 use crate::wire::{AnyMessage, failure};
 
-/// How many messages wait in line before callers wait to get in line.
-const QUEUE: usize = 256;
+/// What bounds the use of a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages that may wait for the broker's answer.
+    window: usize,
+    /// How long it has for an answer that nobody waits for any more.
+    patience: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(options: &ClientOptions) -> Self {
+        Self {
+            window: options.send_window.clamp(1, Semaphore::MAX_PERMITS),
+            patience: options.try_timeout,
+        }
+    }
+}
+
+/// A place in a link's window.
+pub(crate) type Place = OwnedSemaphorePermit;
 
 /// A message ready to be transferred, as often as it takes.
 #[derive(Clone)]
@@ -41,23 +63,82 @@ type Delivery = DeliveryFut<Result<Outcome, SendError>>;
 
 struct Job {
     message: Outbound,
-    started: oneshot::Sender<Result<Delivery, ErrorKind>>,
+    /// Held here too: a job whose caller is gone still takes up room in the queue.
+    place: Place,
+    started: oneshot::Sender<Result<Transferred, ErrorKind>>,
+}
+
+/// A message on its way, and the place it takes up until the broker has answered.
+///
+/// The library keeps what is not answered. So a caller who drops this frees no place: whoever sends
+/// and gives up, over and over, to a broker that never answers, would fill the memory.
+pub(crate) struct Transferred {
+    waiting: Option<(Delivery, Place)>,
+    life: Life,
+    patience: Duration,
+}
+
+impl Transferred {
+    /// Waits for the broker's answer. Cancel-safe.
+    pub(crate) async fn answer(&mut self) -> Result<(), ErrorKind> {
+        let Some((delivery, _)) = &mut self.waiting else {
+            return Ok(());
+        };
+        let answered = tokio::select! {
+            biased;
+            answered = delivery => answered,
+            () = self.life.over() => return Err(self.life.reason()),
+        };
+        self.waiting = None;
+        answered
+            .map_err(failure::of_send)
+            .and_then(failure::of_outcome)
+    }
+}
+
+impl Drop for Transferred {
+    fn drop(&mut self) {
+        let (Some((delivery, place)), Ok(runtime)) = (self.waiting.take(), Handle::try_current())
+        else {
+            return;
+        };
+        if self.life.is_over() {
+            return;
+        }
+        let (life, patience) = (self.life.clone(), self.patience);
+        runtime.spawn(async move {
+            tokio::select! {
+                answered = timeout(patience, delivery) => if answered.is_err() {
+                    life.end(ErrorKind::TimedOut(patience));
+                },
+                () = life.over() => {}
+            }
+            drop(place);
+        });
+    }
 }
 
 /// A sending link. Transfers are pipelined: many may wait for the broker's answer at once.
+///
+/// They leave in the order in which their senders got a [`Place`].
 pub(crate) struct Outlet {
     jobs: mpsc::Sender<Job>,
+    window: Arc<Semaphore>,
     life: Life,
 }
 
 impl Outlet {
     /// Attaches a link in a session of its own.
-    pub(crate) async fn attach(connection: &Connection, address: &str) -> Result<Self, ErrorKind> {
+    pub(crate) async fn attach(
+        connection: &Connection,
+        address: &str,
+        limits: Limits,
+    ) -> Result<Self, ErrorKind> {
         let mut session = connection.begin_session().await?;
         let sender = Self::attach_to(&mut session, address).await?;
         let life = Life::default();
         let ended = session::hold(session, life.clone());
-        Ok(Self::start(sender, life, ended))
+        Ok(Self::start(sender, limits, life, ended))
     }
 
     /// Attaches a link to a session.
@@ -72,38 +153,56 @@ impl Outlet {
 
     /// Serves an attached link until `life` ends, and ends it when the link is lost. The link is kept
     /// until its session has ended.
-    pub(crate) fn start(sender: Sender, life: Life, ended: CancellationToken) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
+    pub(crate) fn start(
+        sender: Sender,
+        limits: Limits,
+        life: Life,
+        ended: CancellationToken,
+    ) -> Self {
+        let (jobs, queue) = mpsc::channel(limits.window);
         let serving = life.clone();
         tokio::spawn(async move {
             let mut sender = sender;
-            serve(&mut sender, queue, &serving).await;
+            serve(&mut sender, queue, &serving, limits.patience).await;
             serving.end(ErrorKind::Closed);
             ended.cancelled().await;
             drop(sender);
         });
-        Self { jobs, life }
+        Self {
+            jobs,
+            window: Arc::new(Semaphore::new(limits.window)),
+            life,
+        }
     }
 
     pub(crate) fn life(&self) -> &Life {
         &self.life
     }
 
-    /// Sends a message and waits for the broker's answer.
-    pub(crate) async fn send(&self, message: &Outbound) -> Result<(), ErrorKind> {
-        let delivery = self.transfer(message).await?;
+    /// Waits for a place in the window. First come, first served.
+    pub(crate) async fn place(&self) -> Result<Place, ErrorKind> {
         tokio::select! {
             biased;
-            answered = answer(delivery) => answered,
             () = self.life.over() => Err(self.life.reason()),
+            place = self.window.clone().acquire_owned() => place.map_err(|_| self.life.reason()),
         }
     }
 
+    /// Sends a message and waits for the broker's answer.
+    pub(crate) async fn send(&self, message: &Outbound, place: Place) -> Result<(), ErrorKind> {
+        self.transfer(message, place).await?.answer().await
+    }
+
     /// Sends a message and returns while the broker's answer is still to come.
-    pub(crate) async fn transfer(&self, message: &Outbound) -> Result<Delivery, ErrorKind> {
+    pub(crate) async fn transfer(
+        &self,
+        message: &Outbound,
+        place: Place,
+    ) -> Result<Transferred, ErrorKind> {
         let (started, start) = oneshot::channel();
         let job = Job {
             message: message.clone(),
+            place,
             started,
         };
         let lost = |_| self.life.reason();
@@ -124,15 +223,12 @@ impl Drop for Outlet {
     }
 }
 
-/// Waits for the broker's answer to a transfer.
-pub(crate) async fn answer(delivery: Delivery) -> Result<(), ErrorKind> {
-    delivery
-        .await
-        .map_err(failure::of_send)
-        .and_then(failure::of_outcome)
-}
-
-async fn serve(sender: &mut Sender, mut queue: mpsc::Receiver<Job>, life: &Life) {
+async fn serve(
+    sender: &mut Sender,
+    mut queue: mpsc::Receiver<Job>,
+    life: &Life,
+    patience: Duration,
+) {
     loop {
         let mut job = tokio::select! {
             biased;
@@ -160,7 +256,11 @@ async fn serve(sender: &mut Sender, mut queue: mpsc::Receiver<Job>, life: &Life)
         let lost = matches!(&transferred, Err(error) if !error.recovery().link_is_usable());
         let reason = match transferred {
             Ok(delivery) => {
-                let _ = job.started.send(Ok(delivery));
+                let _ = job.started.send(Ok(Transferred {
+                    waiting: Some((delivery, job.place)),
+                    life: life.clone(),
+                    patience,
+                }));
                 continue;
             }
             Err(error) => {

@@ -14,7 +14,7 @@ use serde_amqp::Value as Amqp;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::outlet::{self, Outbound, Outlet};
+use super::outlet::{Limits, Outbound, Outlet, Place};
 use super::session;
 use crate::connection::Connection;
 use crate::error::ErrorKind;
@@ -37,7 +37,11 @@ pub(crate) struct Requester {
 
 impl Requester {
     /// Attaches both links, in one session of their own.
-    pub(crate) async fn attach(connection: &Connection, node: &str) -> Result<Self, ErrorKind> {
+    pub(crate) async fn attach(
+        connection: &Connection,
+        node: &str,
+        limits: Limits,
+    ) -> Result<Self, ErrorKind> {
         let mut session = connection.begin_session().await?;
         let reply_to = format!("{node}-{}", Uuid::new_v4());
         let receiver = Receiver::builder()
@@ -62,7 +66,7 @@ impl Requester {
             drop(receiver);
         });
         Ok(Self {
-            outlet: Outlet::start(sender, life, ended),
+            outlet: Outlet::start(sender, limits, life, ended),
             reply_to,
             serial: AtomicU64::new(0),
             pending,
@@ -73,8 +77,17 @@ impl Requester {
         self.outlet.life()
     }
 
+    /// Waits until one more request may be under way.
+    pub(crate) async fn place(&self) -> Result<Place, ErrorKind> {
+        self.outlet.place().await
+    }
+
     /// Sends a request and waits for its answer, however long that takes.
-    pub(crate) async fn call(&self, mut message: AnyMessage) -> Result<Response, ErrorKind> {
+    pub(crate) async fn call(
+        &self,
+        mut message: AnyMessage,
+        place: Place,
+    ) -> Result<Response, ErrorKind> {
         let id = self.serial.fetch_add(1, Ordering::Relaxed).to_string();
         let properties = message.properties.get_or_insert_default();
         properties.message_id = Some(MessageId::String(id.clone()));
@@ -92,12 +105,12 @@ impl Requester {
             return Err(self.life().reason());
         }
         let request = Outbound::new(message, outgoing::SINGLE);
-        let delivery = self.outlet.transfer(&request).await?;
+        let mut request = self.outlet.transfer(&request, place).await?;
         let early = tokio::select! {
             biased;
             early = &mut answer => Some(early),
             // Only a refusal matters here: the answer follows an acceptance.
-            delivered = outlet::answer(delivery) => { delivered?; None }
+            delivered = request.answer() => { delivered?; None }
         };
         let answered = match early {
             Some(answered) => answered,
