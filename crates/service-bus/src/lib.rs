@@ -35,6 +35,9 @@ mod connection_string;
 mod credential;
 mod entity;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod link;
 mod message;
 mod namespace;

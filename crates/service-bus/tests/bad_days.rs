@@ -188,3 +188,21 @@ async fn a_token_is_renewed_before_it_expires() {
     }
     assert_eq!(peer.book(|book| book.attached["orders"]), 1);
 }
+
+#[tokio::test]
+async fn a_renewal_that_fails_is_tried_again_while_the_old_token_is_good() {
+    let book = Book {
+        token_statuses: [202, 500, 202].into(),
+        ..Book::default()
+    };
+    let lifetime = Duration::from_secs(10);
+    let (peer, client) = Peer::start(book, provider(0, lifetime)).await;
+    while peer.book(|book| book.tokens.len()) < 3 {
+        client
+            .send("orders", OutgoingMessage::new("x"))
+            .await
+            .unwrap();
+        tokio::time::sleep(LONGER).await;
+    }
+    assert_eq!(peer.book(|book| book.attached["orders"]), 1);
+}

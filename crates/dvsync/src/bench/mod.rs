@@ -1,10 +1,13 @@
 //! `dvsync bench`: figures of one part at a time, against the stand-ins, on this machine.
 
 mod dataverse;
+mod service_bus;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+
+use crate::out;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -17,10 +20,22 @@ enum What {
     /// The Dataverse client: requests per changed row, and what is made of the service protection
     /// limits.
     Dataverse(dataverse::Options),
+    /// The Service Bus client beside Microsoft's, the local broker's memory, and chaos.
+    ServiceBus(service_bus::Options),
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.what {
         What::Dataverse(options) => dataverse::run(options).await,
+        What::ServiceBus(options) => service_bus::run(options).await,
     }
+}
+
+/// Prints a goal and whether it was met.
+fn goal(what: &str, met: bool) -> bool {
+    out::line(format_args!(
+        "  {}  {what}",
+        if met { "met   " } else { "MISSED" }
+    ));
+    met
 }

@@ -25,6 +25,9 @@
 mod broker;
 mod config;
 mod config_file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod iso_duration;
 mod queue;
 mod server;

@@ -33,6 +33,12 @@ pub(crate) struct Book {
     /// How often a link to each address was attached, either way.
     pub(crate) attached: HashMap<String, usize>,
     pub(crate) messages: usize,
+    /// The ids of the messages, as they came.
+    pub(crate) ids: Vec<String>,
+    /// Take messages and never answer.
+    pub(crate) mute: bool,
+    /// Answer messages so much later.
+    pub(crate) late: Duration,
 }
 
 #[derive(Clone, Default)]
@@ -43,6 +49,19 @@ pub(crate) struct Peer {
 impl Peer {
     /// Starts a peer, and makes a client of it.
     pub(crate) async fn start(book: Book, credential: Credential) -> (Peer, Client) {
+        let options = ClientOptions {
+            retry_base: Duration::from_millis(10),
+            ..ClientOptions::default()
+        };
+        Self::start_with(book, credential, options).await
+    }
+
+    /// The same, for a client with these options.
+    pub(crate) async fn start_with(
+        book: Book,
+        credential: Credential,
+        options: ClientOptions,
+    ) -> (Peer, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Endpoint {
             host: "127.0.0.1".into(),
@@ -58,10 +77,6 @@ impl Peer {
                 tokio::spawn(serving.clone().serve(stream));
             }
         });
-        let options = ClientOptions {
-            retry_base: Duration::from_millis(10),
-            ..ClientOptions::default()
-        };
         let client = Client::new(endpoint, credential, options);
         (peer, client)
     }
@@ -128,15 +143,34 @@ impl Peer {
                 return;
             };
             let Ok(delivery) = received else { return };
-            receiver.accept(&delivery).await.unwrap();
+            let (mute, late) = self.book(|book| (book.mute, book.late));
+            if mute && answers.is_none() {
+                self.note(&delivery.into_message());
+                continue;
+            }
+            tokio::time::sleep(late).await;
+            if receiver.accept(&delivery).await.is_err() {
+                return;
+            }
             match &mut answers {
                 Some(answers) => {
                     let answer = self.answer(delivery.into_message());
                     answers.send(answer).await.unwrap();
                 }
-                None => self.book(|book| book.messages += 1),
+                None => self.note(&delivery.into_message()),
             }
         }
+    }
+
+    fn note(&self, message: &Message<Body<Amqp>>) {
+        let properties = message.properties.as_ref();
+        let id = properties.and_then(|it| it.message_id.clone());
+        self.book(|book| {
+            book.messages += 1;
+            if let Some(MessageId::String(id)) = id {
+                book.ids.push(id);
+            }
+        });
     }
 
     fn answer(&self, request: Message<Body<Amqp>>) -> Message<AmqpValue<Amqp>> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::out;
+use super::goal;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -58,13 +58,4 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Prints a goal and whether it was met.
-fn goal(what: &str, met: bool) -> bool {
-    out::line(format!(
-        "  {}  {what}",
-        if met { "met   " } else { "MISSED" }
-    ));
-    met
 }

@@ -13,6 +13,8 @@ mod disposition;
 mod engine;
 pub(crate) mod entity;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handshake;
 pub(crate) mod hub;
 mod incoming;

@@ -1,0 +1,190 @@
+//! Messages per second: ours and the official clients', against one broker, one after the other.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, TryStreamExt};
+use serde::Deserialize;
+use service_bus::{Client, ClientOptions, OutgoingMessage, ReceiveMode, Settlement};
+use tokio::process::Command;
+
+use super::Options;
+use super::emulator::Emulator;
+use crate::bench::goal;
+use crate::out;
+
+const OFFICIAL: [&str; 2] = ["python", "node"];
+/// Messages in a batch, and asked for by one receive.
+const BATCH: usize = 100;
+/// Sends and settlements under way at a time.
+const IN_FLIGHT: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ONE_BY_ONE: &str = "send, one by one";
+const PIPELINED: &str = "send, pipelined";
+const BATCHES: &str = "send, batches of 100";
+const COMPLETE: &str = "receive and complete";
+const DELETE: &str = "receive and delete";
+const SETTLE: &str = "settle over $management";
+
+/// What a client achieved, by measure: messages per second.
+type Rates = BTreeMap<String, f64>;
+
+/// Measures, prints the table, and says whether the goals were met.
+pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
+    let emulator = Emulator::start(&["ours", "python", "node"]).await?;
+    let ours = ours(&emulator.connection_string, options.messages, options.body).await?;
+    let mut official = Vec::new();
+    if !options.ours_only {
+        for client in OFFICIAL {
+            official.push(measure_official(client, &emulator.connection_string, options).await?);
+        }
+    }
+    out::line(format_args!(
+        "Messages of {} bytes per second, loopback, one broker:\n{:26}{:>12}{:>16}{:>18}",
+        options.body, "", "ours", "Python 7.15.0", "JavaScript 7.9.5"
+    ));
+    for (measure, rate) in &ours {
+        let mut row = format!("{measure:26}{rate:>12.0}");
+        for (rates, width) in official.iter().zip([16, 18]) {
+            let cell = rates.get(measure).map_or_else(
+                || "-".to_owned(),
+                |theirs| format!("{theirs:.0} ({:.1}x)", rate / theirs),
+            );
+            row.push_str(&format!("{cell:>width$}"));
+        }
+        out::line(row);
+    }
+    let settled = ours.get(SETTLE).copied().unwrap_or(0.0);
+    let mut met = goal(
+        "settle over $management: at least 10,000/s",
+        settled >= 10_000.0,
+    );
+    if !official.is_empty() {
+        for measure in [PIPELINED, COMPLETE, DELETE] {
+            let best = official.iter().filter_map(|rates| rates.get(measure));
+            let best = best.copied().fold(0.0, f64::max);
+            let ratio = ours.get(measure).copied().unwrap_or(0.0) / best;
+            let what =
+                format!("{measure}: at least 5x the better of the official ones ({ratio:.1}x)");
+            met &= goal(&what, ratio >= 5.0);
+        }
+    }
+    Ok(met)
+}
+
+async fn ours(connection_string: &str, count: usize, body: usize) -> anyhow::Result<Rates> {
+    const QUEUE: &str = "ours";
+    let client = Client::from_connection_string(connection_string, ClientOptions::default())?;
+    let message = || OutgoingMessage::new(vec![b'x'; body]);
+    let mut rates = Rates::new();
+    // Connected, authorized and attached: that is not what is measured.
+    client.send(QUEUE, message()).await?;
+
+    let (started, few) = (Instant::now(), count / 5);
+    for _ in 0..few {
+        client.send(QUEUE, message()).await?;
+    }
+    rates.insert(ONE_BY_ONE.into(), per_second(few, started));
+
+    let started = Instant::now();
+    stream::iter((0..count).map(Ok::<_, service_bus::Error>))
+        .try_for_each_concurrent(IN_FLIGHT, |_| client.send(QUEUE, message()))
+        .await?;
+    rates.insert(PIPELINED.into(), per_second(count, started));
+
+    let started = Instant::now();
+    for _ in 0..count / BATCH {
+        let batch = (0..BATCH).map(|_| message()).collect();
+        client.send_batch(QUEUE, batch).await?;
+    }
+    rates.insert(BATCHES.into(), per_second(count / BATCH * BATCH, started));
+
+    let mut receiver = client.receiver(QUEUE, ReceiveMode::PeekLock, 1000).await?;
+    let (started, mut done) = (Instant::now(), 0);
+    while done < count {
+        let messages = receiver.receive(BATCH, PATIENCE).await?;
+        let settled = messages
+            .iter()
+            .map(|message| receiver.settle(message, Settlement::Complete));
+        done += try_join_all(settled).await?.len();
+    }
+    rates.insert(COMPLETE.into(), per_second(done, started));
+
+    // The locks first, then nothing but the requests.
+    let (wanted, mut tokens) = (count.min(20_000), Vec::new());
+    while tokens.len() < wanted {
+        let messages = receiver.receive(1000, PATIENCE).await?;
+        tokens.extend(messages.iter().filter_map(|message| message.lock_token));
+    }
+    let (started, settled) = (Instant::now(), tokens.len());
+    stream::iter(tokens.into_iter().map(Ok::<_, service_bus::Error>))
+        .try_for_each_concurrent(IN_FLIGHT, |token| {
+            client.settle(QUEUE, token, Settlement::Complete)
+        })
+        .await?;
+    rates.insert(SETTLE.into(), per_second(settled, started));
+    receiver.close().await?;
+
+    let mut receiver = client
+        .receiver(QUEUE, ReceiveMode::ReceiveAndDelete, 1000)
+        .await?;
+    let (started, mut done) = (Instant::now(), 0);
+    while done < count / 2 {
+        let messages = receiver.receive(1000, PATIENCE).await?;
+        if messages.is_empty() {
+            bail!("{done} of {} messages came", count / 2);
+        }
+        done += messages.len();
+    }
+    rates.insert(DELETE.into(), per_second(done, started));
+    receiver.close().await?;
+    client.close().await;
+    Ok(rates)
+}
+
+/// A line of an official client's output.
+#[derive(Deserialize)]
+struct Line {
+    measure: String,
+    messages: usize,
+    seconds: f64,
+}
+
+async fn measure_official(
+    client: &str,
+    connection_string: &str,
+    options: &Options,
+) -> anyhow::Result<Rates> {
+    let program = &options.official;
+    let output = Command::new(program)
+        .args([client, connection_string, client])
+        .arg(options.official_messages.to_string())
+        .arg(options.body.to_string())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .with_context(|| format!("cannot run {} (--official)", program.display()))?;
+    if !output.status.success() {
+        bail!("the {client} client failed: {}", output.status);
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| {
+            let line: Line = serde_json::from_str(line)?;
+            Ok((line.measure, rate(line.messages, line.seconds)))
+        })
+        .collect()
+}
+
+fn per_second(messages: usize, started: Instant) -> f64 {
+    rate(messages, started.elapsed().as_secs_f64())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rates for people to read")]
+fn rate(messages: usize, seconds: f64) -> f64 {
+    messages as f64 / seconds
+}
