@@ -169,7 +169,10 @@ async fn closing_waits_for_calls_under_way_and_takes_no_more() {
     while client.peek("orders", 0, 1).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    let error = client.send("orders", message("too late")).await.unwrap_err();
+    let error = client
+        .send("orders", message("too late"))
+        .await
+        .unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Closed), "{error}");
     sending.await.unwrap().unwrap();
     timeout(HANG, closing).await.unwrap().unwrap();
@@ -211,6 +214,10 @@ async fn a_receive_that_waits_ends_when_the_client_closes() {
     let receiving = tokio::spawn(async move { receiver.receive(1, 10 * HANG).await });
     tokio::time::sleep(GIVE_UP).await;
     timeout(HANG, client.close()).await.unwrap();
-    let error = timeout(HANG, receiving).await.unwrap().unwrap().unwrap_err();
+    let error = timeout(HANG, receiving)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Closed), "{error}");
 }

@@ -122,7 +122,8 @@ impl Drop for Transferred {
 ///
 /// They leave in the order in which their senders got a [`Place`].
 pub(crate) struct Outlet {
-    jobs: mpsc::Sender<Job>,
+    /// Bounded by the window: each job holds a place.
+    jobs: mpsc::UnboundedSender<Job>,
     window: Arc<Semaphore>,
     life: Life,
 }
@@ -159,7 +160,7 @@ impl Outlet {
         life: Life,
         ended: CancellationToken,
     ) -> Self {
-        let (jobs, queue) = mpsc::channel(limits.window);
+        let (jobs, queue) = mpsc::unbounded_channel();
         let serving = life.clone();
         tokio::spawn(async move {
             let mut sender = sender;
@@ -181,11 +182,18 @@ impl Outlet {
 
     /// Waits for a place in the window. First come, first served.
     pub(crate) async fn place(&self) -> Result<Place, ErrorKind> {
-        tokio::select! {
-            biased;
-            () = self.life.over() => Err(self.life.reason()),
-            place = self.window.clone().acquire_owned() => place.map_err(|_| self.life.reason()),
-        }
+        let getting = async {
+            tokio::select! {
+                biased;
+                () = self.life.over() => Err(self.life.reason()),
+                place = self.window.clone().acquire_owned() => {
+                    place.map_err(|_| self.life.reason())
+                }
+            }
+        };
+        // A task that has used up the runtime's patience would have to come again before it may even
+        // get in line, and those who must come again do so in reverse order.
+        tokio::task::unconstrained(getting).await
     }
 
     /// Sends a message and waits for the broker's answer.
@@ -206,7 +214,7 @@ impl Outlet {
             started,
         };
         let lost = |_| self.life.reason();
-        self.jobs.send(job).await.map_err(|_| self.life.reason())?;
+        self.jobs.send(job).map_err(|_| self.life.reason())?;
         start.await.map_err(lost)?
     }
 }
@@ -225,7 +233,7 @@ impl Drop for Outlet {
 
 async fn serve(
     sender: &mut Sender,
-    mut queue: mpsc::Receiver<Job>,
+    mut queue: mpsc::UnboundedReceiver<Job>,
     life: &Life,
     patience: Duration,
 ) {

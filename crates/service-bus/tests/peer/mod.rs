@@ -148,7 +148,9 @@ impl Peer {
                 self.note(&delivery.into_message());
                 continue;
             }
-            tokio::time::sleep(late).await;
+            if !late.is_zero() {
+                tokio::time::sleep(late).await;
+            }
             if receiver.accept(&delivery).await.is_err() {
                 return;
             }

@@ -63,8 +63,7 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
         retry_base: Duration::from_millis(20),
         ..ClientOptions::default()
     };
-    let client =
-        || Client::from_connection_string(&broker.connection_string(), options.clone());
+    let client = || Client::from_connection_string(&broker.connection_string(), options.clone());
     let world = Arc::new(World {
         client: client()?,
         settler: client()?,
@@ -173,7 +172,11 @@ impl World {
     }
 
     async fn receive(self: Arc<Self>, worker: u64, mut rng: StdRng) {
-        let queue = if worker.is_multiple_of(2) { PLAIN } else { DETECTING };
+        let queue = if worker.is_multiple_of(2) {
+            PLAIN
+        } else {
+            DETECTING
+        };
         while self.runs() {
             let deadline = self.options.operation_timeout;
             let opening = self.client.receiver(queue, ReceiveMode::PeekLock, 50);
