@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::{Ledger, Report};
+use super::meddler::{Meddler, Mode};
+use super::meddler::{Meddler, Mode};
 
 /// A queue that takes every message, and one that drops repetitions.
 const PLAIN: &str = "plain";
@@ -61,9 +63,18 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
         connect_timeout: Duration::from_secs(3),
         try_timeout: Duration::from_secs(3),
         retry_base: Duration::from_millis(20),
+        // Tokens are renewed all the time.
+        sas_lifetime: Duration::from_secs(10),
+        renew_ahead: Duration::from_secs(5),
         ..ClientOptions::default()
     };
-    let client = || Client::from_connection_string(&broker.connection_string(), options.clone());
+    let meddler = Meddler::start(broker.addr()).await?;
+    let address = format!(
+        "Endpoint=sb://127.0.0.1:{};SharedAccessKeyName=RootManageSharedAccessKey;\
+         SharedAccessKey=local;UseDevelopmentEmulator=true",
+        meddler.port()
+    );
+    let client = || Client::from_connection_string(&address, options.clone());
     let world = Arc::new(World {
         client: client()?,
         settler: client()?,
@@ -85,10 +96,11 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
     let mut faults = BTreeMap::new();
     let until = Instant::now() + length;
     while Instant::now() < until {
-        sleep(Duration::from_millis(rng.random_range(20..1500))).await;
-        broker.drop_connections();
-        *faults.entry("connections cut").or_default() += 1;
+        sleep(Duration::from_millis(rng.random_range(20..2000))).await;
+        let fault = break_something(&broker, &meddler, &mut rng).await;
+        *faults.entry(fault).or_default() += 1;
     }
+    meddler.set(Mode::Pass);
     world.stop.store(true, Ordering::Relaxed);
     while let Some(worker) = workers.join_next().await {
         worker?;
@@ -100,6 +112,43 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
     world.settler.close().await;
     broker.shutdown().await;
     Ok(report)
+}
+
+/// Does something to the connections, and names it.
+async fn break_something(broker: &Broker, meddler: &Meddler, rng: &mut StdRng) -> &'static str {
+    let fault = match rng.random_range(0..100) {
+        0..40 => {
+            broker.drop_connections();
+            "connections cut"
+        }
+        40..65 => {
+            // Whatever the broker accepts or settles meanwhile, nobody will know.
+            meddler.set(Mode::Swallow);
+            sleep(Duration::from_millis(rng.random_range(1..500))).await;
+            meddler.cut();
+            "answers lost"
+        }
+        65..80 => {
+            meddler.set(Mode::Tear);
+            sleep(Duration::from_millis(rng.random_range(1..100))).await;
+            meddler.cut();
+            "frames torn"
+        }
+        80..90 => {
+            meddler.set(Mode::Stall);
+            sleep(Duration::from_millis(rng.random_range(10..1000))).await;
+            "network stalled"
+        }
+        _ => {
+            // Longer than a try may take: the client has to give the connection up by itself.
+            meddler.set(Mode::Swallow);
+            sleep(Duration::from_millis(rng.random_range(3500..5000))).await;
+            meddler.cut();
+            "broker silent"
+        }
+    };
+    meddler.set(Mode::Pass);
+    fault
 }
 
 impl World {

@@ -4,6 +4,7 @@
 mod chaos;
 mod emulator;
 mod ledger;
+mod meddler;
 mod memory;
 mod rates;
 
