@@ -21,7 +21,6 @@ use tokio::time::{sleep, timeout};
 
 use super::ledger::{Ledger, Report};
 use super::meddler::{Meddler, Mode};
-use super::meddler::{Meddler, Mode};
 
 /// A queue that takes every message, and one that drops repetitions.
 const PLAIN: &str = "plain";
