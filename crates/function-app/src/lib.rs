@@ -35,7 +35,7 @@ pub struct App {
 }
 
 /// Reads settings and builds clients. Nothing is fetched or connected yet: credentials are got when a
-/// message has proved valid.
+/// message has proved valid. Called on the runtime that will serve.
 ///
 /// # Errors
 /// When a setting is missing or wrong; the text names it.
@@ -51,6 +51,7 @@ pub fn start() -> anyhow::Result<App> {
         settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
+    tokio::spawn(dataverse.clone().report(settings.dataverse.report_every));
     Ok(App {
         outbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.outbound_queue)),
         inbound: Arc::new(ServiceBusQueue::new(bus, &settings.inbound_queue)),

@@ -172,6 +172,8 @@ impl Stack {
                 ("SWEEP_SCHEDULE", "*/2 * * * * *".to_owned()),
                 ("SWEEP_LEASE_SECONDS", "5".to_owned()),
                 ("DATAVERSE_TIMEOUT_SECONDS", "5".to_owned()),
+                // Soon enough for a person who watches.
+                ("DATAVERSE_REPORT_SECONDS", "0.2".to_owned()),
                 ("INVOCATION_DEADLINE_SECONDS", "30".to_owned()),
             ]
             .map(|(name, value)| (name.to_owned(), value)),

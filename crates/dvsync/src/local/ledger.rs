@@ -1,7 +1,8 @@
 //! The ledger: did anything get lost, does anything differ?
 //!
 //! Counted from the stand-ins' own records: what Dataverse committed, what the broker holds, what the
-//! target holds. Nothing the function apps claim is believed.
+//! target holds. Nothing the function apps claim is believed; how their identities fare, which nobody
+//! else can know, stands beside it and decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,8 @@ use sync_core::config::SyncConfig;
 use sync_core::mapping;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use super::governor::IdentityReport;
 
 /// What became of everything.
 #[derive(Debug, Default, Serialize)]
@@ -42,6 +45,10 @@ pub(crate) struct Ledger {
     pub(crate) dataverse_requests: u64,
     /// The same, per distinct row that changed.
     pub(crate) dataverse_requests_per_row: f64,
+    /// Rows of a merged request to Dataverse on average, as the apps told.
+    pub(crate) mean_page_rows: Option<f64>,
+    /// How each identity of each app fared, as the apps told last.
+    pub(crate) identities: Vec<IdentityReport>,
     /// Messages delivered again because a handler died or a lock ended.
     pub(crate) redeliveries: u64,
     /// Posts that the plug-in could not make, left to the sweep.

@@ -1,6 +1,7 @@
 //! `dvsync local`: the whole loop on this machine, watched.
 
 mod faults;
+mod governor;
 mod ledger;
 mod show;
 mod workload;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use sync_core::config::SyncConfig;
 
 use faults::{Profile, Saboteur};
+use governor::Reports;
 use ledger::Ledger;
 use show::Show;
 
@@ -80,6 +82,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let sync_json = local_sync_json()?;
     let config = SyncConfig::parse(&sync_json, "sync.json")?;
     let (show_lines, all) = (Arc::clone(&show), options.logs);
+    let reports = Arc::new(Reports::default());
+    let told = Arc::clone(&reports);
     let stack = Stack::start(StackConfig {
         binaries,
         sync_json,
@@ -93,6 +97,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         settings: Default::default(),
         instances: options.instances.into(),
         on_line: Some(Arc::new(move |app: App, line: &LogLine| {
+            if let Some(throttled) = told.take(app, line) {
+                show_lines.throttled(&throttled);
+            }
             // The host's late "complete" of a message that the app dead-lettered itself finds the lock
             // gone, as it does in Azure. Only `--logs` shows that.
             let expected = line.text.contains("message-lock-lost");
@@ -108,6 +115,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         stack,
         config,
         show,
+        reports,
         started,
         first_synced: None,
         handler_kills: 0,
@@ -141,6 +149,7 @@ struct Run {
     stack: Stack,
     config: SyncConfig,
     show: Arc<Show>,
+    reports: Arc<Reports>,
     started: Instant,
     first_synced: Option<Duration>,
     handler_kills: u64,
@@ -196,8 +205,9 @@ impl Run {
             match (self.stack.is_drained(), quiet_since) {
                 (false, _) => quiet_since = None,
                 (true, None) => quiet_since = Some(Instant::now()),
-                // Twice in a row, with time for anything in between to show up.
-                (true, Some(since)) if since.elapsed() > Duration::from_millis(200) => {
+                // Twice in a row, with time for anything in between to show up, and for the apps' last
+                // words about their identities.
+                (true, Some(since)) if since.elapsed() > Duration::from_millis(500) => {
                     self.watch(planned);
                     return Ok(true);
                 }
@@ -210,7 +220,7 @@ impl Run {
     }
 
     fn watch(&mut self, planned: u64) {
-        self.show.travels(&self.stack, planned);
+        self.show.travels(&self.stack, &self.reports, planned);
         if self.first_synced.is_none() && self.show.has_seen_one() {
             self.first_synced = Some(self.started.elapsed());
         }
@@ -219,6 +229,8 @@ impl Run {
     fn ledger(&self) -> Ledger {
         let mut ledger = Ledger::count(&self.stack, &self.config);
         ledger.handler_kills = self.handler_kills;
+        ledger.identities = self.reports.identities();
+        ledger.mean_page_rows = self.reports.mean_page_rows();
         ledger.recovery_peak_per_second = self
             .outage_ended
             .map(|ended| ledger::peak(&self.stack, &self.config, ended));

@@ -10,6 +10,7 @@ use local_stack::stack::{INBOUND, OUTBOUND, Stack};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::governor::{IdentityReport, Reports};
 use super::ledger::Ledger;
 use crate::out;
 
@@ -87,6 +88,12 @@ impl Show {
         self.line(&mut self.state(), &text);
     }
 
+    /// What a throttle changed.
+    pub(super) fn throttled(&self, report: &IdentityReport) {
+        let text = format!("{} {}", self.paint(33, "throttled"), report.line());
+        self.line(&mut self.state(), &text);
+    }
+
     /// Where everything listens; for machines as one line of JSON, the first.
     pub(super) fn endpoints(&self, stack: &Stack) {
         if self.silent {
@@ -120,7 +127,7 @@ impl Show {
     }
 
     /// Shows what has arrived since the last look.
-    pub(super) fn travels(&self, stack: &Stack, planned: u64) {
+    pub(super) fn travels(&self, stack: &Stack, reports: &Reports, planned: u64) {
         let mut state = self.state();
         let acks = stack.dataverse.ack_writes();
         if state.acknowledgements_seen < JOURNEYS && acks.len() > state.acknowledgements_seen {
@@ -161,7 +168,7 @@ impl Show {
         }
         state.acknowledgements_seen = acks.len();
         self.dead_letters(&mut state, stack);
-        self.count(&mut state, stack, planned, acks.len());
+        self.count(&mut state, stack, reports, planned, acks.len());
     }
 
     /// Dead letters, as they come, with the reason an operator reads.
@@ -182,7 +189,14 @@ impl Show {
         }
     }
 
-    fn count(&self, state: &mut State, stack: &Stack, planned: u64, acknowledged: usize) {
+    fn count(
+        &self,
+        state: &mut State,
+        stack: &Stack,
+        reports: &Reports,
+        planned: u64,
+        acknowledged: usize,
+    ) {
         let pause = if self.terminal { 100 } else { 2000 };
         if self.silent || state.counted.elapsed() < Duration::from_millis(pause) {
             return;
@@ -196,7 +210,7 @@ impl Show {
             String::new()
         };
         let line = format!(
-            "saved {saved}{of}  outbox {}  outbound {} (+{} later)  delivered {}  inbound {} (+{} later)  acknowledged {acknowledged}  dead {}",
+            "saved {saved}{of}  outbox {}  outbound {} (+{} later)  delivered {}  inbound {} (+{} later)  acknowledged {acknowledged}  dead {}{}",
             stack.dataverse.outbox_len(),
             counts[0].active + counts[0].locked,
             counts[0].scheduled,
@@ -204,6 +218,7 @@ impl Show {
             counts[1].active + counts[1].locked,
             counts[1].scheduled,
             counts[0].dead_letter + counts[1].dead_letter,
+            reports.summary(),
         );
         if line == state.last_count {
             return;
@@ -265,10 +280,19 @@ impl Show {
             },
         );
         for (name, value) in json.as_object().into_iter().flatten() {
+            if name == "identities" {
+                continue;
+            }
             let bad = matches!(name.as_str(), "lost" | "differing") && value != &Value::from(0);
             let text = format!("  {name:<24} {value:>10}");
             let text = if bad { self.paint(31, &text) } else { text };
             self.line(&mut state, &text);
+        }
+        if !ledger.identities.is_empty() {
+            self.line(&mut state, "Identities at Dataverse");
+        }
+        for report in &ledger.identities {
+            self.line(&mut state, &format!("  {}", report.line()));
         }
     }
 }

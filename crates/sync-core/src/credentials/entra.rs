@@ -146,6 +146,16 @@ impl TokenSource for EntraTokens {
     fn forget(&self, scope: &str) {
         self.cache.forget(scope, |_| true);
     }
+
+    fn label(&self) -> String {
+        match &self.kind {
+            CredentialKind::ManagedIdentity {
+                client_id: Some(client_id),
+            } => client_id.clone(),
+            CredentialKind::ManagedIdentity { client_id: None } => "app".to_owned(),
+            CredentialKind::Developer => "developer".to_owned(),
+        }
+    }
 }
 
 /// The same tokens as the Service Bus client wants them.

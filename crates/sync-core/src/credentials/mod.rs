@@ -45,6 +45,11 @@ pub trait TokenSource: Send + Sync {
 
     /// The token of this scope was refused: do not serve it again.
     fn forget(&self, scope: &str);
+
+    /// Whose tokens these are, for logs and metrics: a client id, or `app` for the app's own identity.
+    fn label(&self) -> String {
+        "app".to_owned()
+    }
 }
 
 /// Gives secrets by name.

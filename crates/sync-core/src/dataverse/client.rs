@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::answer::ServiceError;
 use super::classify::classify;
 use super::identities::{Identities, IdentitySnapshot, Lesson, Permit, RequestLimit};
-use super::merge::{Merged, Merging};
+use super::merge::{Merged, Merging, PageTotals};
 use super::metadata::Known;
 use super::request::{Body, Good, Request};
 use crate::credentials::TokenSource;
@@ -97,7 +97,8 @@ impl DataverseClient {
         let mut base = url.clone();
         base.set_path("/api/data/v9.2/");
         let scope = format!("{}/.default", url.as_str().trim_end_matches('/'));
-        let identities = Identities::new(senders.len(), options.limit, options.longest_wait);
+        let labels = senders.iter().map(|s| s.tokens.label().into()).collect();
+        let identities = Identities::new(labels, options.limit, options.longest_wait);
         let plain = Self {
             inner: Arc::new(Inner {
                 base,
@@ -118,6 +119,17 @@ impl DataverseClient {
     #[must_use]
     pub fn identities(&self) -> Vec<IdentitySnapshot> {
         self.inner.identities.snapshots()
+    }
+
+    /// What was merged so far; all zeros without merging.
+    #[must_use]
+    pub fn page_totals(&self) -> PageTotals {
+        self.merged.as_ref().map(Merged::totals).unwrap_or_default()
+    }
+
+    /// Until a throttle changed what an identity may do.
+    pub(super) async fn identities_changed(&self) {
+        self.inner.identities.changed().await;
     }
 
     /// One attempt of one request may take this long.

@@ -19,6 +19,9 @@ pub struct DataverseSettings {
     pub timeout: Duration,
     /// A request waits this long for an identity that may send it (`DATAVERSE_MAX_WAIT_SECONDS`).
     pub longest_wait: Duration,
+    /// While something is sent, the log tells how the identities fare this often
+    /// (`DATAVERSE_REPORT_SECONDS`).
+    pub report_every: Duration,
     /// How long a page waits for company, milliseconds (`DATAVERSE_MERGE_MS`), and how many rows it
     /// carries to begin with (`DATAVERSE_MERGE_ROWS`); with 1 nothing is merged.
     pub merging: Merging,
@@ -39,6 +42,7 @@ impl DataverseSettings {
             client_ids: client_ids(get)?,
             timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
             longest_wait: seconds(get, "DATAVERSE_MAX_WAIT_SECONDS", "10", 10.0)?,
+            report_every: seconds(get, "DATAVERSE_REPORT_SECONDS", "60", 60.0)?,
             merging,
         })
     }

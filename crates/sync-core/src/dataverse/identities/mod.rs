@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::debug;
 
 pub(super) use governor::Lesson;
 pub use governor::Limit;
@@ -41,14 +40,17 @@ pub(super) struct Identities(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     longest_wait: Duration,
+    changed: Notify,
 }
 
 impl Identities {
-    pub(super) fn new(count: usize, limit: RequestLimit, longest_wait: Duration) -> Self {
-        let state = Mutex::new(State::new(count, limit, Instant::now()));
+    /// One for each label; see [`IdentitySnapshot::label`].
+    pub(super) fn new(labels: Vec<Arc<str>>, limit: RequestLimit, longest_wait: Duration) -> Self {
+        let state = Mutex::new(State::new(labels, limit, Instant::now()));
         Self(Arc::new(Inner {
             state,
             longest_wait,
+            changed: Notify::new(),
         }))
     }
 
@@ -79,6 +81,11 @@ impl Identities {
                 Err(closed_off(stage, closed.max(Duration::from_secs(1))))
             }
         }
+    }
+
+    /// Until a throttle, or the server's hint, has changed what an identity may do since the last call.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
     }
 
     /// How each identity fares.
@@ -129,19 +136,8 @@ impl Identities {
         let (turned_away, closed) = {
             let mut state = self.state();
             let changed = state.end(identity, begun, lesson, now);
-            if changed && let Some(s) = state.snapshots(now).get(identity) {
-                debug!(
-                    dataverse.identity = identity,
-                    dataverse.at_a_time = s.at_a_time,
-                    dataverse.in_flight = s.in_flight,
-                    dataverse.per_second = s.per_second,
-                    dataverse.gated_ms = s.gated_for.as_millis(),
-                    dataverse.requests = s.requests,
-                    dataverse.throttled = s.throttled,
-                    "Dataverse identity {identity} may send {} at a time, {:.1} a second",
-                    s.at_a_time,
-                    s.per_second
-                );
+            if changed {
+                self.0.changed.notify_one();
             }
             let closed = state.closed_for(now);
             let turned_away = if closed > self.0.longest_wait {

@@ -1,6 +1,7 @@
 //! The book-keeping behind the identities: queues, turns, timers. Nothing here waits.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,8 +14,10 @@ use super::{Kind, Permit, RequestLimit};
 pub(super) type Grant = oneshot::Sender<Result<Permit, Duration>>;
 
 /// How one identity fares.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct IdentitySnapshot {
+    /// Whose requests these are: a client id, or `app` for the app's own identity.
+    pub label: Arc<str>,
     /// Requests it may have under way.
     pub at_a_time: u32,
     /// Requests it has under way.
@@ -32,6 +35,7 @@ pub struct IdentitySnapshot {
 #[derive(Debug)]
 pub(super) struct State {
     governors: Vec<Governor>,
+    labels: Vec<Arc<str>>,
     reads: VecDeque<Grant>,
     writes: VecDeque<Grant>,
     turn: Kind,
@@ -49,11 +53,10 @@ pub(super) enum Next {
 }
 
 impl State {
-    pub(super) fn new(count: usize, limit: RequestLimit, now: Instant) -> Self {
+    pub(super) fn new(labels: Vec<Arc<str>>, limit: RequestLimit, now: Instant) -> Self {
         Self {
-            governors: (0..count.max(1))
-                .map(|_| Governor::new(limit, now))
-                .collect(),
+            governors: labels.iter().map(|_| Governor::new(limit, now)).collect(),
+            labels,
             reads: VecDeque::new(),
             writes: VecDeque::new(),
             turn: Kind::Read,
@@ -151,7 +154,8 @@ impl State {
     }
 
     pub(super) fn snapshots(&self, now: Instant) -> Vec<IdentitySnapshot> {
-        let snapshot = |governor: &Governor| IdentitySnapshot {
+        let snapshot = |(governor, label): (&Governor, &Arc<str>)| IdentitySnapshot {
+            label: Arc::clone(label),
             at_a_time: governor.at_a_time(),
             in_flight: governor.in_flight(),
             per_second: governor.per_second(),
@@ -159,6 +163,10 @@ impl State {
             requests: governor.requests,
             throttled: governor.throttled,
         };
-        self.governors.iter().map(snapshot).collect()
+        self.governors
+            .iter()
+            .zip(&self.labels)
+            .map(snapshot)
+            .collect()
     }
 }

@@ -4,7 +4,8 @@ use crate::failure::Class;
 const STAY_AWAY: Duration = Duration::from_secs(60);
 
 fn identities(count: usize) -> Identities {
-    Identities::new(count, RequestLimit::default(), Duration::from_secs(10))
+    let labels = (0..count).map(|n| format!("id-{n}").into()).collect();
+    Identities::new(labels, RequestLimit::default(), Duration::from_secs(10))
 }
 
 async fn admit(identities: &Identities, kind: Kind) -> Permit {

@@ -30,6 +30,7 @@ use crate::failure::{Class, Failure, Stage};
 use crate::ports::AckWrite;
 use gather::Gatherer;
 pub(super) use narrow::ask_all;
+pub use plan::PageTotals;
 pub(super) use reads::{ReadAsk, ReadPages};
 use rhythm::Rhythm;
 pub(super) use writes::{Write, WriteAsk};
@@ -131,6 +132,11 @@ impl Merged {
             writes,
             rhythm,
         }))
+    }
+
+    /// What was sent so far.
+    pub(super) fn totals(&self) -> PageTotals {
+        self.0.rhythm.now().totals()
     }
 
     /// Columns of one row; `None` when it does not exist.

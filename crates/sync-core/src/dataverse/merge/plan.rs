@@ -26,9 +26,33 @@ pub(super) struct Beat {
     under_way: usize,
     company_until: Option<Instant>,
     ended_at: Option<Instant>,
+    totals: PageTotals,
+}
+
+/// Requests that carried rows, and how many, since the client was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PageTotals {
+    /// Pages that were sent, reads and writes.
+    pub pages: u64,
+    /// Rows they carried.
+    pub rows: u64,
+}
+
+impl PageTotals {
+    /// Rows of a page on average; `None` before the first.
+    #[must_use]
+    pub fn mean_rows(&self) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss)] // counts far below 2^52
+        (self.pages > 0).then(|| self.rows as f64 / self.pages as f64)
+    }
 }
 
 impl Beat {
+    /// What was sent so far.
+    pub(super) fn totals(&self) -> PageTotals {
+        self.totals
+    }
+
     /// A page starts.
     pub(super) fn start(&mut self) {
         self.under_way += 1;
@@ -38,6 +62,10 @@ impl Beat {
     pub(super) fn end(&mut self, rows: usize, now: Instant) {
         self.under_way = self.under_way.saturating_sub(1);
         self.ended_at = Some(now);
+        if rows > 0 {
+            self.totals.pages += 1;
+            self.totals.rows += rows as u64;
+        }
         if rows > 1 {
             self.company_until = Some(now + COMPANY);
         }
