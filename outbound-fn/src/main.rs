@@ -8,11 +8,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
-use sync_core::credentials::KeyVault;
 use sync_core::guarded::{Guard, Guarded};
 use sync_core::outbound::{Outbound, OutboundParts};
 use sync_core::ports::{SystemClock, system_rng};
-use sync_core::settings::{TargetSettings, environment};
+use sync_core::settings::{TargetSettings, VaultSettings, environment};
 use sync_core::target::HttpTarget;
 
 fn main() -> ExitCode {
@@ -22,19 +21,9 @@ fn main() -> ExitCode {
 fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let target = TargetSettings::read(&environment)?;
-    let vault = KeyVault::new(
-        &target.vault_url,
-        app.tokens.credential(),
-        target.verify_challenge,
-        target.secret_fresh_for,
-    )?;
+    let vault = app.vault.ok_or_else(VaultSettings::missing)?;
     let config = Arc::clone(&app.settings.config);
-    let customers = HttpTarget::new(
-        target.url,
-        config.target.clone(),
-        Arc::new(vault),
-        target.secret_name,
-    )?;
+    let customers = HttpTarget::new(target.url, config.target.clone(), vault, target.secret_name)?;
     let (breaker, dataverse) = (config.breaker.clone(), Arc::new(app.dataverse));
     let outbound = Outbound::new(OutboundParts {
         config,

@@ -12,10 +12,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use custom_handler::{Bind, HandlerApp, RESTART_EXIT_CODE};
-use sync_core::credentials::{CredentialKind, EntraTokens, TokenSource};
+use sync_core::credentials::{
+    Application, ApplicationTokens, CredentialKind, EntraTokens, KeyVault, TokenSource,
+};
 use sync_core::dataverse::DataverseClient;
 use sync_core::queue::ServiceBusQueue;
-use sync_core::settings::{Settings, environment};
+use sync_core::settings::{Settings, VaultSettings, environment};
 use tracing::{error, info};
 
 pub use message::message;
@@ -26,6 +28,8 @@ pub struct App {
     pub settings: Settings,
     /// Tokens of the app's identity.
     pub tokens: Arc<EntraTokens>,
+    /// Key Vault, where one is set up.
+    pub vault: Option<Arc<KeyVault>>,
     /// The Dataverse environment.
     pub dataverse: DataverseClient,
     /// The queue of notifications.
@@ -45,9 +49,13 @@ pub fn start() -> anyhow::Result<App> {
     let tokens = EntraTokens::new(&settings.identity)
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
+    let vault = settings.vault.as_ref().map(|v| {
+        KeyVault::new(&v.url, tokens.credential(), v.verify_challenge, v.fresh_for).map(Arc::new)
+    });
+    let vault = vault.transpose()?;
     let dataverse = DataverseClient::new(
         &settings.dataverse.url,
-        dataverse_identities(&settings, &tokens)?,
+        dataverse_identities(&settings, &tokens, vault.as_ref())?,
         settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
@@ -57,6 +65,7 @@ pub fn start() -> anyhow::Result<App> {
         inbound: Arc::new(ServiceBusQueue::new(bus, &settings.inbound_queue)),
         settings,
         tokens,
+        vault,
         dataverse,
     })
 }
@@ -65,8 +74,10 @@ pub fn start() -> anyhow::Result<App> {
 fn dataverse_identities(
     settings: &Settings,
     own: &Arc<EntraTokens>,
+    vault: Option<&Arc<KeyVault>>,
 ) -> anyhow::Result<Vec<Arc<dyn TokenSource>>> {
-    if settings.dataverse.client_ids.is_empty() {
+    let dataverse = &settings.dataverse;
+    if dataverse.client_ids.is_empty() && dataverse.applications.is_empty() {
         return Ok(vec![Arc::clone(own) as _]);
     }
     let identity = |client_id: &String| {
@@ -75,7 +86,16 @@ fn dataverse_identities(
             .context("an identity of DATAVERSE_CLIENT_IDS cannot be used")?;
         Ok(Arc::new(tokens) as _)
     };
-    settings.dataverse.client_ids.iter().map(identity).collect()
+    let application = |application: &Application| {
+        let secrets = Arc::clone(vault.ok_or_else(VaultSettings::missing)?);
+        let authority = dataverse.authority.clone();
+        let tokens = ApplicationTokens::new(application.clone(), authority, secrets);
+        Ok(Arc::new(tokens) as _)
+    };
+    let managed = dataverse.client_ids.iter().map(identity);
+    managed
+        .chain(dataverse.applications.iter().map(application))
+        .collect()
 }
 
 /// The body of an app's `main`: set-up, then serving until SIGTERM, then the drain.

@@ -59,6 +59,8 @@ pub struct Settings {
     pub dataverse: DataverseSettings,
     /// Which identity signs in.
     pub identity: CredentialKind,
+    /// Key Vault, where one is set up.
+    pub vault: Option<VaultSettings>,
     /// `sync.json`.
     pub config: Arc<SyncConfig>,
     /// The work on one message may take this long.
@@ -85,19 +87,24 @@ impl std::fmt::Debug for BusSetting {
     }
 }
 
+/// The vault that holds the target's API key, and what app registrations sign in with.
+#[derive(Debug, Clone)]
+pub struct VaultSettings {
+    /// Its address.
+    pub url: String,
+    /// Off only for a vault stand-in.
+    pub verify_challenge: bool,
+    /// A secret is read again in the background after this.
+    pub fresh_for: Duration,
+}
+
 /// What only the outbound side needs.
 #[derive(Debug, Clone)]
 pub struct TargetSettings {
     /// Base address of the target.
     pub url: Url,
-    /// The vault that holds its API key.
-    pub vault_url: String,
-    /// Off only for a vault stand-in.
-    pub verify_challenge: bool,
-    /// Name of the secret.
+    /// Name of the secret that holds its API key.
     pub secret_name: String,
-    /// A secret is read again in the background after this.
-    pub secret_fresh_for: Duration,
 }
 
 impl Settings {
@@ -114,6 +121,7 @@ impl Settings {
             inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
             dataverse: DataverseSettings::read(get)?,
             identity: identity(get),
+            vault: VaultSettings::read(get)?,
             config: Arc::new(config),
             deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
             app_root,
@@ -152,13 +160,17 @@ impl Settings {
     }
 }
 
-impl TargetSettings {
-    /// Reads what only the outbound side needs.
+const VAULT: &str = "https://contoso-sync.vault.azure.net";
+
+impl VaultSettings {
+    /// Reads them; `None` without `KEY_VAULT_URL`.
     ///
     /// # Errors
-    /// [`SettingsError`] for the first setting that is missing or wrong.
-    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        const VAULT: &str = "https://contoso-sync.vault.azure.net";
+    /// [`SettingsError`] for the first setting that is wrong.
+    pub fn read(get: Lookup<'_>) -> Result<Option<Self>, SettingsError> {
+        if get("KEY_VAULT_URL").is_none() {
+            return Ok(None);
+        }
         let vault_url = url(get, "KEY_VAULT_URL", VAULT)?;
         if vault_url.scheme() != "https" {
             let problem = "Key Vault is only spoken to over https".into();
@@ -179,12 +191,32 @@ impl TargetSettings {
                 });
             }
         };
+        Ok(Some(Self {
+            url: vault_url.into(),
+            verify_challenge,
+            fresh_for: seconds(get, "SECRET_REFRESH_SECONDS", "900", 900.0)?,
+        }))
+    }
+
+    /// What is said where one is needed and none is set up.
+    #[must_use]
+    pub fn missing() -> SettingsError {
+        SettingsError::Missing {
+            name: "KEY_VAULT_URL",
+            example: VAULT,
+        }
+    }
+}
+
+impl TargetSettings {
+    /// Reads what only the outbound side needs.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first setting that is missing or wrong.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
         Ok(Self {
             url: url(get, "TARGET_URL", "https://erp.contoso.com/api")?,
-            vault_url: vault_url.into(),
-            verify_challenge,
             secret_name: required(get, "TARGET_SECRET_NAME", "erp-api-key")?,
-            secret_fresh_for: seconds(get, "SECRET_REFRESH_SECONDS", "900", 900.0)?,
         })
     }
 }
@@ -273,9 +305,12 @@ pub fn seconds(
 mod tests {
     use super::*;
 
-    fn target(pairs: &[(&str, &str)]) -> Result<TargetSettings, SettingsError> {
+    fn target(
+        pairs: &[(&str, &str)],
+    ) -> Result<(TargetSettings, Option<VaultSettings>), SettingsError> {
         let pairs: std::collections::BTreeMap<_, _> = pairs.iter().copied().collect();
-        TargetSettings::read(&|name| pairs.get(name).map(|v| (*v).to_owned()))
+        let get = |name: &str| pairs.get(name).map(|v| (*v).to_owned());
+        Ok((TargetSettings::read(&get)?, VaultSettings::read(&get)?))
     }
 
     const GOOD: [(&str, &str); 3] = [
@@ -289,7 +324,10 @@ mod tests {
         let error = target(&GOOD[..2]).unwrap_err();
         let expected = "setting TARGET_SECRET_NAME is missing, e.g. TARGET_SECRET_NAME=erp-api-key";
         assert_eq!(error.to_string(), expected);
-        assert!(target(&GOOD).unwrap().verify_challenge);
+        let (_, vault) = target(&GOOD).unwrap();
+        assert!(vault.unwrap().verify_challenge);
+        let (_, none) = target(&GOOD[1..]).unwrap();
+        assert!(none.is_none());
     }
 
     #[test]

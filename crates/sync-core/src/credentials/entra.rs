@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::credentials::TokenCredential;
+use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
@@ -24,7 +24,7 @@ use crate::failure::{Failure, Stage};
 /// Scope of Service Bus.
 const BUS: &str = "https://servicebus.azure.net/.default";
 /// One token may take this long to fetch.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// A token with less than this left is not handed out.
 const SPARE: Duration = Duration::from_secs(60);
 
@@ -99,16 +99,21 @@ impl EntraTokens {
                     Ok(Err(e)) => return Err(no_token(&asked, &format!("failed ({})", e.kind()))),
                     Err(_) => return Err(no_token(&asked, "did not answer in time")),
                 };
-                let left = (token.expires_on - OffsetDateTime::now_utc())
-                    .try_into()
-                    .unwrap_or(Duration::ZERO);
-                Ok(Fetched {
-                    value: (Secret::new(token.token.secret()), token.expires_on),
-                    fresh_for: left.mul_f64(0.75),
-                    valid_for: left.saturating_sub(SPARE),
-                })
+                Ok(fetched(token))
             })
             .await
+    }
+}
+
+/// A token with the times it serves.
+pub(super) fn fetched(token: AccessToken) -> Fetched<(Secret, OffsetDateTime)> {
+    let left = (token.expires_on - OffsetDateTime::now_utc())
+        .try_into()
+        .unwrap_or(Duration::ZERO);
+    Fetched {
+        value: (Secret::new(token.token.secret()), token.expires_on),
+        fresh_for: left.mul_f64(0.75),
+        valid_for: left.saturating_sub(SPARE),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tokens and secrets, fetched when first needed and at most once per lifetime, however many wait.
 
+mod application;
+mod assertion;
 mod cache;
 mod entra;
 mod vault;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use application::{Application, ApplicationTokens, Proof};
 pub use entra::{BusTokens, CredentialKind, EntraTokens};
 pub use vault::KeyVault;
 

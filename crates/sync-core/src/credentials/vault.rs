@@ -105,7 +105,7 @@ fn refused(name: &str, kind: &ErrorKind) -> Failure {
 
 fn missing(name: &str) -> Failure {
     let text = format!(
-        "Key Vault has no secret {name:?}. Create it, or repair the setting TARGET_SECRET_NAME."
+        "Key Vault has no secret {name:?}. Create it, or repair the setting that names it."
     );
     Failure::config(Stage::Credentials, "SecretMissing", text)
 }

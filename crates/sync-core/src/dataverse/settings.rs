@@ -1,11 +1,13 @@
 //! App settings of the Dataverse client.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use url::Url;
 
 use super::{DataverseOptions, Merging};
-use crate::settings::{Lookup, SettingsError, seconds, url};
+use crate::credentials::{Application, Proof};
+use crate::settings::{Lookup, SettingsError, required, seconds, url};
 
 /// What the Dataverse client is set up with.
 #[derive(Debug, Clone)]
@@ -13,8 +15,14 @@ pub struct DataverseSettings {
     /// The environment (`DATAVERSE_URL`).
     pub url: Url,
     /// Client ids of user-assigned identities that share the requests out (`DATAVERSE_CLIENT_IDS`, a
-    /// comma list); empty: the app's own identity alone.
+    /// comma list).
     pub client_ids: Vec<String>,
+    /// App registrations that do, too (`DATAVERSE_CLIENT_SECRETS`, `DATAVERSE_CLIENT_CERTIFICATES`, comma
+    /// lists of `client id=name of a Key Vault secret`, registered in `DATAVERSE_TENANT_ID`). With neither
+    /// these nor client ids, the app's own identity sends everything.
+    pub applications: Vec<Application>,
+    /// Entra ID (`AZURE_AUTHORITY_HOST`); another one in sovereign clouds.
+    pub authority: Url,
     /// One request may take this long (`DATAVERSE_TIMEOUT_SECONDS`).
     pub timeout: Duration,
     /// A request waits this long for an identity that may send it (`DATAVERSE_MAX_WAIT_SECONDS`).
@@ -37,9 +45,14 @@ impl DataverseSettings {
             linger: Duration::from_millis(number(get, "DATAVERSE_MERGE_MS", "3", 3, 0..=1000)?),
             rows: number(get, "DATAVERSE_MERGE_ROWS", "50", 50, 1..=200)? as usize,
         };
+        let client_ids = client_ids(get)?;
+        let applications = applications(get)?;
+        once_each(&client_ids, &applications)?;
         Ok(Self {
+            authority: authority(get)?,
+            applications,
             url: url(get, "DATAVERSE_URL", "https://contoso.crm4.dynamics.com")?,
-            client_ids: client_ids(get)?,
+            client_ids,
             timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
             longest_wait: seconds(get, "DATAVERSE_MAX_WAIT_SECONDS", "10", 10.0)?,
             report_every: seconds(get, "DATAVERSE_REPORT_SECONDS", "60", 60.0)?,
@@ -72,6 +85,96 @@ fn client_ids(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
             })
     })
     .collect()
+}
+
+const APPLICATION: &str = "11111111-2222-3333-4444-555555555555=dataverse-sync-two";
+
+fn applications(get: Lookup<'_>) -> Result<Vec<Application>, SettingsError> {
+    let mut applications = Vec::new();
+    for (name, proof) in [
+        ("DATAVERSE_CLIENT_SECRETS", Proof::ClientSecret),
+        ("DATAVERSE_CLIENT_CERTIFICATES", Proof::Certificate),
+    ] {
+        let list = get(name).unwrap_or_default();
+        for item in list.split(',').map(str::trim).filter(|i| !i.is_empty()) {
+            let (client_id, secret_name) =
+                application(item).map_err(|problem| SettingsError::Invalid {
+                    name,
+                    problem: problem.into(),
+                    example: APPLICATION,
+                })?;
+            applications.push(Application {
+                tenant: tenant(get)?,
+                client_id,
+                proof,
+                secret_name,
+            });
+        }
+    }
+    Ok(applications)
+}
+
+fn application(item: &str) -> Result<(String, String), &'static str> {
+    const SHAPE: &str = "it is not a comma list of client id=name of a Key Vault secret";
+    let (client_id, secret) = item.split_once('=').ok_or(SHAPE)?;
+    let client_id = uuid::Uuid::parse_str(client_id.trim()).map_err(|_| SHAPE)?;
+    let secret = secret.trim();
+    // Key Vault's rule for names. Somebody may have put the secret itself here.
+    let named = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if secret.is_empty() || secret.len() > 127 || !secret.chars().all(named) {
+        return Err(
+            "after the = belongs the name of a Key Vault secret (letters, digits, hyphens), never the secret itself",
+        );
+    }
+    Ok((client_id.to_string(), secret.to_owned()))
+}
+
+fn tenant(get: Lookup<'_>) -> Result<String, SettingsError> {
+    const NAME: &str = "DATAVERSE_TENANT_ID";
+    const EXAMPLE: &str = "99999999-8888-7777-6666-555555555555";
+    let tenant = required(get, NAME, EXAMPLE)?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if tenant.chars().all(fits) {
+        return Ok(tenant);
+    }
+    Err(SettingsError::Invalid {
+        name: NAME,
+        problem: "it is neither the id nor a domain of a directory".into(),
+        example: EXAMPLE,
+    })
+}
+
+fn authority(get: Lookup<'_>) -> Result<Url, SettingsError> {
+    const NAME: &str = "AZURE_AUTHORITY_HOST";
+    const PUBLIC: &str = "https://login.microsoftonline.com";
+    let with_default = |name: &str| get(name).or_else(|| Some(PUBLIC.to_owned()));
+    let authority = url(&with_default, NAME, PUBLIC)?;
+    if authority.scheme() == "https" {
+        return Ok(authority);
+    }
+    Err(SettingsError::Invalid {
+        name: NAME,
+        problem: "secrets are only sent over https".into(),
+        example: PUBLIC,
+    })
+}
+
+/// Twice the same identity would be two governors for one budget.
+fn once_each(client_ids: &[String], applications: &[Application]) -> Result<(), SettingsError> {
+    let mut seen = BTreeSet::new();
+    let of_applications = applications.iter().map(|a| &a.client_id);
+    for client_id in client_ids.iter().chain(of_applications) {
+        if !seen.insert(client_id) {
+            return Err(SettingsError::Invalid {
+                name: "DATAVERSE_CLIENT_SECRETS",
+                problem: format!(
+                    "{client_id} is listed twice in DATAVERSE_CLIENT_IDS, DATAVERSE_CLIENT_SECRETS and DATAVERSE_CLIENT_CERTIFICATES together"
+                ),
+                example: APPLICATION,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn number(
@@ -125,9 +228,74 @@ mod tests {
         assert_eq!(settings.options().merging, None);
     }
 
+    const TENANT: (&str, &str) = ("DATAVERSE_TENANT_ID", "contoso.onmicrosoft.com");
+
+    #[test]
+    fn applications_name_their_client_id_and_where_their_proof_is() {
+        let settings = read(&[
+            TENANT,
+            (
+                "DATAVERSE_CLIENT_SECRETS",
+                "11111111-2222-3333-4444-555555555555=sync-two, 22222222-2222-3333-4444-555555555555=sync-three",
+            ),
+            (
+                "DATAVERSE_CLIENT_CERTIFICATES",
+                "33333333-2222-3333-4444-555555555555=sync-four",
+            ),
+        ])
+        .unwrap();
+        assert_eq!(
+            settings.authority.host_str(),
+            Some("login.microsoftonline.com")
+        );
+        let names: Vec<_> = settings
+            .applications
+            .iter()
+            .map(|a| (a.secret_name.as_str(), a.proof, a.tenant.as_str()))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("sync-two", Proof::ClientSecret, TENANT.1),
+                ("sync-three", Proof::ClientSecret, TENANT.1),
+                ("sync-four", Proof::Certificate, TENANT.1),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_application_without_a_tenant_or_twice_is_refused_and_a_secret_in_a_setting_not_repeated()
+    {
+        let id = "11111111-2222-3333-4444-555555555555";
+        let one = format!("{id}=sync-two");
+        let missing = read(&[("DATAVERSE_CLIENT_SECRETS", &one)]).unwrap_err();
+        assert!(
+            missing
+                .to_string()
+                .starts_with("setting DATAVERSE_TENANT_ID is missing")
+        );
+        let twice = [
+            TENANT,
+            ("DATAVERSE_CLIENT_SECRETS", &one),
+            ("DATAVERSE_CLIENT_IDS", id),
+        ];
+        let twice = read(&twice).unwrap_err().to_string();
+        assert!(twice.contains("is listed twice"), "{twice}");
+        let secret = format!("{id}=pa~ss.word");
+        let leaked = read(&[TENANT, ("DATAVERSE_CLIENT_SECRETS", &secret)]).unwrap_err();
+        let leaked = leaked.to_string();
+        assert!(
+            leaked.contains("never the secret itself") && !leaked.contains("pa~ss"),
+            "{leaked}"
+        );
+    }
+
     #[test]
     fn a_wrong_setting_is_named() {
         for (name, value) in [
+            ("DATAVERSE_CLIENT_SECRETS", "sync-two"),
+            ("DATAVERSE_CLIENT_CERTIFICATES", "sync=two"),
+            ("AZURE_AUTHORITY_HOST", "http://login.microsoftonline.com"),
             ("DATAVERSE_CLIENT_IDS", "sync-one"),
             ("DATAVERSE_MERGE_ROWS", "0"),
             ("DATAVERSE_MERGE_MS", "-1"),
