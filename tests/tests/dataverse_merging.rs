@@ -320,3 +320,35 @@ async fn a_row_that_makes_its_page_fail_fails_alone() {
     }
     assert!(world.requests() <= 20, "{}", world.requests());
 }
+
+#[tokio::test]
+async fn a_lookup_of_sync_json_is_followed_in_merged_reads_and_alone() {
+    let world = World::start(DataverseFaults::default()).await;
+    let ids = world.dataverse.ids("account");
+    let bare = world
+        .dataverse
+        .save("account", None, &json!({"name": "Bare"}));
+    let bare = bare.unwrap().id;
+    let mut rows = ids.clone();
+    rows.push(bare);
+    let before = world.requests();
+    let merged = world.latest(&rows).await;
+    assert!(world.requests() - before <= 4);
+    let alone = world.client.latest(&world.account, bare, "c-1").await;
+    let mut with_email = 0;
+    for (id, latest) in rows
+        .iter()
+        .chain([&bare])
+        .zip(merged.into_iter().chain([alone]))
+    {
+        let Ok(Latest::Row(snapshot)) = latest else {
+            panic!("{latest:?}")
+        };
+        let contact = world.dataverse.related("account", *id, "primarycontactid");
+        let expected = contact.map_or(Value::Null, |contact| contact["emailaddress1"].clone());
+        with_email += u32::from(!expected.is_null());
+        let payload = sync_core::mapping::map(&world.account, &snapshot.columns).unwrap();
+        assert_eq!(payload.body["primaryContactEmail"], expected, "{id}");
+    }
+    assert!(with_email > 5, "{with_email}");
+}

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::config::{Field, TableConfig};
+use crate::config::{Field, Reads, TableConfig};
 use crate::failure::{Failure, Stage};
 
 /// What the target is sent.
@@ -15,7 +15,7 @@ pub struct Payload {
     pub hash: String,
 }
 
-/// Maps the selected columns of a row.
+/// Maps the selected columns of a row. A column behind a lookup that leads nowhere is null.
 ///
 /// # Errors
 /// A failure of class config that names the column when a selected column did not come back: it was
@@ -25,7 +25,7 @@ pub fn map(table: &TableConfig, columns: &Map<String, Value>) -> Result<Payload,
     for (member, field) in &table.fields {
         let value = match field {
             Field::Constant(c) => c.constant.clone(),
-            Field::Column(name) => columns.get(name).cloned().ok_or_else(|| {
+            Field::Column(name) => column(field, columns).cloned().ok_or_else(|| {
                 Failure::config(
                     Stage::Map,
                     "ColumnMissing",
@@ -42,6 +42,16 @@ pub fn map(table: &TableConfig, columns: &Map<String, Value>) -> Result<Payload,
         hash: hash(&body),
         body,
     })
+}
+
+fn column<'a>(field: &Field, columns: &'a Map<String, Value>) -> Option<&'a Value> {
+    match field.reads()? {
+        Reads::Own(name) => columns.get(name),
+        Reads::Related { navigation, column } => match columns.get(navigation)? {
+            Value::Null => Some(&Value::Null),
+            row => row.get(column),
+        },
+    }
 }
 
 fn hash(body: &Map<String, Value>) -> String {
@@ -77,6 +87,32 @@ mod tests {
                 "phone": "1", "source": "dynamics365"})
         );
         assert_eq!(payload, map(&config.tables["contact"], &row()).unwrap());
+    }
+
+    #[test]
+    fn a_column_behind_a_lookup_travels_and_is_null_where_the_lookup_is() {
+        let text = include_str!("../../../sync.json").replacen(
+            "\"lastname\"",
+            "\"parentcustomerid_account/name\"",
+            1,
+        );
+        let config = SyncConfig::parse(&text, "sync.json").unwrap();
+        let last_name = |related: Option<Value>| {
+            let mut columns = row();
+            if let Some(related) = related {
+                columns.insert("parentcustomerid_account".into(), related);
+            }
+            map(&config.tables["contact"], &columns).map(|p| p.body["lastName"].clone())
+        };
+        let account = json!({"name": "A. Datum", "accountid": "x"});
+        assert_eq!(last_name(Some(account)), Ok(json!("A. Datum")));
+        assert_eq!(last_name(Some(json!({"name": null}))), Ok(Value::Null));
+        assert_eq!(last_name(Some(Value::Null)), Ok(Value::Null));
+        for absent in [None, Some(json!({}))] {
+            let failure = last_name(absent).unwrap_err();
+            assert_eq!(failure.class, crate::failure::Class::Config);
+            assert!(failure.message.contains("parentcustomerid_account/name"));
+        }
     }
 
     #[test]

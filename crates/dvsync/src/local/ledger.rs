@@ -224,8 +224,16 @@ impl<'a> Held<'a> {
     }
 
     fn differs(&self, stack: &Stack, table: &str, id: Uuid) -> bool {
-        let should = stack.dataverse.row(table, id).and_then(|row| {
-            let payload = mapping::map(self.config.tables.get(table)?, &row);
+        let should = stack.dataverse.row(table, id).and_then(|mut row| {
+            let config = self.config.tables.get(table)?;
+            for navigation in config.expand().into_keys() {
+                let related = stack.dataverse.related(table, id, navigation);
+                row.insert(
+                    navigation.into(),
+                    related.map_or(Value::Null, Value::Object),
+                );
+            }
+            let payload = mapping::map(config, &row);
             payload.ok().map(|p| p.body)
         });
         self.get(table, id) != should.as_ref()

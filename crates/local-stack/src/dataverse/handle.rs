@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use super::cell::Cell;
 use super::config::DataverseConfig;
 use super::error::ApiError;
 use super::faults::DataverseFaults;
@@ -215,6 +216,21 @@ impl Dataverse {
         let table = self.state.schema.by_logical(table)?;
         let inner = self.state.inner();
         Some(web::document(table, inner.store.row(table, id)?))
+    }
+
+    /// The row that a single-valued navigation property of a row leads to, e.g. `primarycontactid` of an
+    /// account; `None` when it leads nowhere.
+    pub fn related(&self, table: &str, id: Uuid, navigation: &str) -> Option<Map<String, Value>> {
+        let table = self.state.schema.by_logical(table)?;
+        let navigation = table.navigation(navigation)?;
+        let target = self.state.schema.by_logical(navigation.target)?;
+        let inner = self.state.inner();
+        match inner.store.row(table, id)?.get(table, navigation.column) {
+            Cell::Reference(table, id) if *table == target.logical => {
+                Some(web::document(target, inner.store.row(target, *id)?))
+            }
+            _ => None,
+        }
     }
 
     /// All rows of a table, by id, as [`row`](Self::row) gives them.

@@ -68,7 +68,9 @@ struct TableTarget {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Field {
-    /// The value of a column, by its Web API name (a lookup is `_x_value`).
+    /// The value of a column, by its Web API name (a lookup is `_x_value`); or, as
+    /// `primarycontactid/emailaddress1`, of a column of the row that a lookup leads to. What stands before
+    /// the slash is the lookup's navigation property, whose case matters.
     Column(String),
     /// Always the same value.
     Constant(Constant),
@@ -82,12 +84,29 @@ pub struct Constant {
     pub constant: Value,
 }
 
+/// What a field reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads<'a> {
+    /// A column of the row itself.
+    Own(&'a str),
+    /// A column of the row a lookup leads to.
+    Related {
+        /// The lookup's navigation property.
+        navigation: &'a str,
+        /// The column.
+        column: &'a str,
+    },
+}
+
 impl Field {
-    /// The column it reads, if any.
+    /// What it reads, if anything.
     #[must_use]
-    pub fn column(&self) -> Option<&str> {
+    pub fn reads(&self) -> Option<Reads<'_>> {
         match self {
-            Self::Column(name) => Some(name),
+            Self::Column(path) => Some(match path.split_once('/') {
+                Some((navigation, column)) => Reads::Related { navigation, column },
+                None => Reads::Own(path),
+            }),
             Self::Constant(_) => None,
         }
     }
@@ -229,13 +248,17 @@ fn keep<T, E: ToString>(result: Result<T, E>, findings: &mut Vec<String>) -> Opt
     result.map_err(|e| findings.push(e.to_string())).ok()
 }
 
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 impl TableFile {
     fn check(&self, name: &str, findings: &mut Vec<String>) {
         for (key, value) in [
             ("entitySet", &self.entity_set),
             ("primaryKey", &self.primary_key),
         ] {
-            if value.is_empty() || !value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            if !is_name(value) {
                 findings.push(format!(
                     "tables.{name}.{key} is {value:?}, which is no Dataverse name"
                 ));
@@ -257,14 +280,33 @@ impl TableFile {
                 "tables.{name}.fields is empty: nothing would be sent"
             ));
         }
-        // An acknowledgement column in the payload would make every acknowledgement a change.
         for (member, field) in &self.fields {
-            if let Some(column) = field.column()
-                && self.acknowledgement.all().contains(&column)
-            {
-                findings.push(format!(
-                    "tables.{name}.fields.{member} uses {column}, which is one of the integration's own columns"
-                ));
+            match field.reads() {
+                // An acknowledgement column in the payload would make every acknowledgement a change.
+                Some(Reads::Own(column)) if self.acknowledgement.all().contains(&column) => {
+                    findings.push(format!(
+                        "tables.{name}.fields.{member} uses {column}, which is one of the integration's own columns"
+                    ));
+                }
+                Some(Reads::Own(column)) if !is_name(column) => findings.push(format!(
+                    "tables.{name}.fields.{member} is {column:?}, which is no column, e.g. \"name\""
+                )),
+                Some(Reads::Related { navigation, column })
+                    if !is_name(navigation) || !is_name(column) =>
+                {
+                    findings.push(format!(
+                        "tables.{name}.fields.{member} is \"{navigation}/{column}\", but must be one lookup and one column, e.g. \"primarycontactid/emailaddress1\""
+                    ));
+                }
+                Some(Reads::Related { navigation, .. })
+                    if navigation.starts_with('_') && navigation.ends_with("_value") =>
+                {
+                    findings.push(format!(
+                        "tables.{name}.fields.{member} follows {navigation}, but a lookup is followed by its navigation property, e.g. {:?}",
+                        navigation.trim_start_matches('_').trim_end_matches("_value")
+                    ));
+                }
+                _ => {}
             }
         }
     }

@@ -2,12 +2,12 @@
 
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use file::{AckColumns, DeletePolicy, Field};
+pub use file::{AckColumns, DeletePolicy, Field, Reads};
 
 use crate::breaker::BreakerSettings;
 use crate::policy::RetryPolicy;
@@ -72,16 +72,33 @@ pub struct TableConfig {
 }
 
 impl TableConfig {
-    /// The columns a fetch selects: those the mapping uses, once each, the version, and the
-    /// acknowledged version.
+    /// The columns a fetch selects: those of the row itself that the mapping uses, once each, the version,
+    /// and the acknowledged version.
     #[must_use]
     pub fn select(&self) -> Vec<&str> {
-        let mut columns: Vec<&str> = self.fields.values().filter_map(Field::column).collect();
+        let own = |reads| match reads {
+            Reads::Own(column) => Some(column),
+            Reads::Related { .. } => None,
+        };
+        let reads = self.fields.values().filter_map(Field::reads);
+        let mut columns: Vec<&str> = reads.filter_map(own).collect();
         columns.push("versionnumber");
         columns.push(&self.ack.version);
         columns.sort_unstable();
         columns.dedup();
         columns
+    }
+
+    /// The lookups a fetch follows, by navigation property, each with the columns of the row it leads to.
+    #[must_use]
+    pub fn expand(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut expand: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for reads in self.fields.values().filter_map(Field::reads) {
+            if let Reads::Related { navigation, column } = reads {
+                expand.entry(navigation).or_default().insert(column);
+            }
+        }
+        expand
     }
 
     /// The target path of a row.
@@ -158,6 +175,41 @@ mod tests {
         unique.dedup();
         assert_eq!(select, unique);
         assert!(select.contains(&"versionnumber") && select.contains(&"dvs_ackversion"));
+    }
+
+    #[test]
+    fn fields_of_one_lookup_are_read_together_and_a_path_that_leads_nowhere_is_named() {
+        let with = |fields: &str| {
+            let text = SHIPPED.replacen("\"name\": \"name\"", fields, 1);
+            SyncConfig::parse(&text, "sync.json")
+        };
+        let config = with(
+            r#""name": "name", "a": "primarycontactid/fullname", "b": "parentaccountid/name""#,
+        )
+        .unwrap();
+        let account = &config.tables["account"];
+        let expand = account.expand();
+        assert_eq!(
+            expand["primarycontactid"],
+            BTreeSet::from(["emailaddress1", "fullname"])
+        );
+        assert_eq!(expand["parentaccountid"], BTreeSet::from(["name"]));
+        assert!(!account.select().iter().any(|column| column.contains('/')));
+        for (path, expected) in [
+            ("primarycontactid/", "must be one lookup and one column"),
+            ("a/b/c", "must be one lookup and one column"),
+            ("e mail", "is no column"),
+            (
+                "_primarycontactid_value/fullname",
+                "e.g. \"primarycontactid\"",
+            ),
+        ] {
+            let text = with(&format!("\"name\": \"{path}\""))
+                .unwrap_err()
+                .to_string();
+            assert!(text.contains("tables.account.fields.name"), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Select<'a> {
 
 impl Select<'_> {
     /// `$select=…&$expand=…`.
-    fn options(&self) -> String {
+    pub(super) fn options(&self) -> String {
         let mut options = format!("$select={}", self.columns.join(","));
         let expanded: Vec<String> = self
             .expand
@@ -173,7 +173,7 @@ impl RowPages {
 }
 
 /// Rows and the link to the next page.
-fn page(body: Value) -> Option<(Vec<Columns>, Option<String>)> {
+pub(super) fn page(body: Value) -> Option<(Vec<Columns>, Option<String>)> {
     let Value::Object(mut body) = body else {
         return None;
     };

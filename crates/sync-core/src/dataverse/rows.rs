@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::classify::classify;
 use super::client::DataverseClient;
 use super::merge::{ReadPages, Write, WriteAsk};
+use super::query::Select;
 use super::request::{Request, bad_answer};
 use crate::config::TableConfig;
 use crate::failure::{Failure, Stage};
@@ -52,12 +53,17 @@ impl DataverseClient {
 }
 
 /// The reads of one table that select these columns.
-fn pages(table: &TableConfig, stage: Stage, select: &[&str], confirm_absence: bool) -> ReadPages {
+fn pages(
+    table: &TableConfig,
+    stage: Stage,
+    select: Select<'_>,
+    confirm_absence: bool,
+) -> ReadPages {
     ReadPages {
         stage,
         entity_set: table.entity_set.clone(),
         primary_key: table.primary_key.clone(),
-        options: format!("$select={}", select.join(",")),
+        options: select.options(),
         confirm_absence,
     }
 }
@@ -82,7 +88,17 @@ impl Source for DataverseClient {
         row: Uuid,
         correlation: &str,
     ) -> Result<Latest, Failure> {
-        let pages = pages(table, Stage::Fetch, &table.select(), true);
+        let expand: Vec<(&str, Vec<&str>)> = table
+            .expand()
+            .into_iter()
+            .map(|(navigation, columns)| (navigation, columns.into_iter().collect()))
+            .collect();
+        let expand: Vec<(&str, &[&str])> = expand.iter().map(|(n, c)| (*n, &c[..])).collect();
+        let select = Select {
+            columns: &table.select(),
+            expand: &expand,
+        };
+        let pages = pages(table, Stage::Fetch, select, true);
         let Some(columns) = self.row(pages, row, correlation).await? else {
             return Ok(Latest::Gone);
         };
@@ -104,7 +120,11 @@ impl Source for DataverseClient {
         correlation: &str,
     ) -> Result<Option<RowVersion>, Failure> {
         // An absent row only makes the flight fetch again, and that confirms it.
-        let pages = pages(table, Stage::Fetch, &["versionnumber"], false);
+        let select = Select {
+            columns: &["versionnumber"],
+            expand: &[],
+        };
+        let pages = pages(table, Stage::Fetch, select, false);
         let columns = self.row(pages, row, correlation).await?;
         columns
             .map(|columns| {
@@ -122,11 +142,14 @@ impl Acknowledgements for DataverseClient {
         row: Uuid,
         correlation: &str,
     ) -> Result<Option<AckState>, Failure> {
-        let select = [
-            table.ack.version.as_str(),
-            table.ack.acknowledged_on.as_str(),
-        ];
-        let pages = pages(table, Stage::Acknowledge, &select, true);
+        let select = Select {
+            columns: &[
+                table.ack.version.as_str(),
+                table.ack.acknowledged_on.as_str(),
+            ],
+            expand: &[],
+        };
+        let pages = pages(table, Stage::Acknowledge, select, true);
         let Some(columns) = self.row(pages, row, correlation).await? else {
             return Ok(None);
         };
