@@ -100,7 +100,7 @@ pub struct Stack {
     pub bus: Broker,
     /// Key Vault.
     pub vault: Vault,
-    /// The managed-identity endpoint.
+    /// The managed-identity endpoint, and Entra's token endpoint.
     pub identity: Identity,
     /// Client of the plug-in's asynchronous step.
     posting: Client,
@@ -119,12 +119,13 @@ impl Stack {
         let bus = Broker::start(broker).await?;
 
         let key = TokenKey::random();
+        let ca = LocalCa::new()?;
         let identity = Identity::start(IdentityConfig {
             key: key.clone(),
+            tls: Some(ca.server_config()?),
             ..IdentityConfig::default()
         })
         .await?;
-        let ca = LocalCa::new()?;
         let ca_file = folder.path().join("ca.pem");
         ca.write_pem(&ca_file)?;
         let vault_config = VaultConfig {
@@ -167,6 +168,8 @@ impl Stack {
                 ("TARGET_SECRET_NAME", TARGET_SECRET.to_owned()),
                 ("IDENTITY_ENDPOINT", identity.url()),
                 ("IDENTITY_HEADER", identity.header().to_owned()),
+                ("AZURE_AUTHORITY_HOST", identity.authority()),
+                ("DATAVERSE_TENANT_ID", identity.tenant().to_string()),
                 // So that the shipped binary, unmodified, trusts the vault stand-in's certificate.
                 ("SSL_CERT_FILE", ca_file.display().to_string()),
                 ("SWEEP_SCHEDULE", "*/2 * * * * *".to_owned()),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use local_stack::apps;
+use local_stack::identity::Grant;
 use local_stack::stack::OUTBOUND;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -126,4 +127,73 @@ async fn the_native_event_of_a_service_endpoint_is_accepted_too() {
             .row("customers", &id.to_string())
             .is_some()
     );
+}
+
+#[tokio::test]
+async fn a_column_of_the_row_behind_a_lookup_travels_along_and_is_null_without_one() {
+    let world = World::start().await;
+    let (account, dataverse) = (world.account(), &world.stack.dataverse);
+    let contact = dataverse.ids("contact")[0];
+    let related = json!({"emailaddress1": "jo@contoso.example"});
+    dataverse.save("contact", Some(contact), &related).unwrap();
+    let bind = format!("/contacts({contact})");
+    world.save(account, json!({"primarycontactid@odata.bind": bind}));
+    let alone = dataverse.save("account", None, &json!({"name": "Alone"}));
+    let alone = alone.unwrap().id;
+    world.drained().await;
+    let email = |id: Uuid| {
+        let row = world.stack.target.row("customers", &id.to_string());
+        row.unwrap().body["primaryContactEmail"].clone()
+    };
+    assert_eq!(email(account), json!("jo@contoso.example"));
+    assert_eq!(email(alone), Value::Null);
+}
+
+/// Certificate and key, as Key Vault stores them.
+const CERTIFICATE: &str =
+    include_str!("../../../crates/sync-core/src/credentials/golden/certificate.pem");
+const CERTIFICATE_DER: &[u8] =
+    include_bytes!("../../../crates/local-stack/src/identity/golden/certificate.der");
+
+#[tokio::test]
+async fn an_application_with_a_secret_or_a_certificate_in_key_vault_speaks_to_dataverse() {
+    let client_id = Uuid::new_v4();
+    for (setting, grant) in [
+        ("DATAVERSE_CLIENT_SECRETS", Grant::ClientSecret),
+        ("DATAVERSE_CLIENT_CERTIFICATES", Grant::Assertion),
+    ] {
+        let application = format!("{client_id}=sync-two");
+        let world = World::with_settings(&[(setting, application)]).await;
+        let (identity, vault) = (&world.stack.identity, &world.stack.vault);
+        identity.set_client_secret(client_id, "of-sync-two");
+        identity.add_certificate(client_id, CERTIFICATE_DER);
+        let proof = match grant {
+            Grant::ClientSecret => "of-sync-two",
+            _ => CERTIFICATE,
+        };
+        vault.set_secret("sync-two", proof);
+        world.send("{broken").await;
+        world
+            .until("dead-lettered", |s| {
+                s.bus.counts(OUTBOUND).unwrap().dead_letter == 1
+            })
+            .await;
+        // One by the sweep, whose timer waits for no message; none for a message that is not valid.
+        assert!(vault.reads() <= 1);
+
+        world.save(world.account(), json!({"telephone1": "555-0142"}));
+        world.drained().await;
+        assert!(!world.stack.dataverse.ack_writes().is_empty());
+        let calls = identity.requests();
+        let dataverse = world.stack.dataverse.url();
+        let calls: Vec<_> = calls
+            .iter()
+            .filter(|c| c.resource.as_deref() == Some(dataverse))
+            .collect();
+        assert!(
+            (1..=2).contains(&calls.len()),
+            "once for each app: {calls:?}"
+        );
+        assert!(calls.iter().all(|c| c.grant == grant && c.status == 200));
+    }
 }

@@ -1,5 +1,6 @@
 //! The running loop, and what tests ask of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,18 @@ impl World {
         Self::with(sync, max_retries).await
     }
 
-    pub(crate) async fn with(mut sync: Value, max_retries: u32) -> Self {
+    pub(crate) async fn with(sync: Value, max_retries: u32) -> Self {
+        Self::set_up(sync, max_retries, BTreeMap::new()).await
+    }
+
+    /// With app settings on top of the stack's own.
+    pub(crate) async fn with_settings(settings: &[(&str, String)]) -> Self {
+        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+        let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
+        Self::set_up(sync, 12, settings.collect()).await
+    }
+
+    async fn set_up(mut sync: Value, max_retries: u32, settings: BTreeMap<String, String>) -> Self {
         sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
             "inProcessRetries": 0, "configDelaySeconds": 0.5});
         sync["target"]["timeoutSeconds"] = json!(1);
@@ -42,7 +54,7 @@ impl World {
             seed: 1,
             ports: Default::default(),
             instances: 1,
-            settings: Default::default(),
+            settings,
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())
             })),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State as Shared};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Claims, State, TokenRequest};
+use super::{Claims, Grant, State, TokenRequest, entra};
 
 #[derive(Deserialize)]
 struct Parameters {
@@ -28,6 +28,7 @@ struct Parameters {
 pub(super) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/msi/token", get(token))
+        .route("/{tenant}/oauth2/v2.0/token", post(entra::token))
         .with_state(state)
 }
 
@@ -45,6 +46,7 @@ async fn token(
     };
     state.inner().requests.push(TokenRequest {
         at: now,
+        grant: Grant::ManagedIdentity,
         resource,
         client_id,
         status: status.as_u16(),

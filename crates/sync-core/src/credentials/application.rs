@@ -93,19 +93,13 @@ impl ApplicationTokens {
         }
     }
 
-    /// Token calls go through `transport`, e.g. one that trusts a stand-in's certificate.
+    /// Token calls go through `http`, e.g. a client that trusts a stand-in's certificate.
     #[must_use]
-    pub fn with_transport(self, transport: Transport) -> Self {
-        let inner = Inner {
-            application: self.inner.application.clone(),
-            authority: self.inner.authority.clone(),
-            secrets: Arc::clone(&self.inner.secrets),
-            transport: Some(transport),
-        };
-        Self {
-            inner: Arc::new(inner),
-            ..self
+    pub fn through(mut self, http: reqwest::Client) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.transport = Some(Transport::new(Arc::new(http)));
         }
+        self
     }
 }
 
