@@ -12,6 +12,10 @@ use super::identities::Limit;
 /// Where a throttle names no time: the docs' window is five minutes, and most throttles pass sooner.
 pub(super) const UNNAMED_THROTTLE: Duration = Duration::from_secs(10);
 
+/// Whoever asks for a longer pause is asked again after this: a header gone wrong must not silence an
+/// identity for days.
+const LONGEST_THROTTLE: Duration = Duration::from_secs(3600);
+
 /// An error answer, as far as it decides anything. The text stays out of logs: it may hold row data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceError {
@@ -19,7 +23,7 @@ pub struct ServiceError {
     pub status: u16,
     /// `error.code` as a number; case and padding vary.
     pub code: Option<u32>,
-    /// `Retry-After`, where given.
+    /// `Retry-After`, where given; at most an hour.
     pub retry_after: Option<Duration>,
     /// All values of `x-ms-service-request-id` and `REQ_ID`: what Microsoft's support asks for.
     pub request_ids: Vec<String>,
@@ -49,7 +53,8 @@ impl ServiceError {
             status,
             code,
             retry_after: retry_after
-                .and_then(|s| crate::retry_after::read(s, time::OffsetDateTime::now_utc())),
+                .and_then(|s| crate::retry_after::read(s, time::OffsetDateTime::now_utc()))
+                .map(|wait| wait.min(LONGEST_THROTTLE)),
             request_ids,
             sql_transient: message.contains("Sql Number: 1205")
                 || message.contains("Sql Number: 10054"),

@@ -90,7 +90,7 @@ impl DataverseClient {
     }
 }
 
-fn read(body: &Value) -> Option<ChangePage> {
+pub(super) fn read(body: &Value) -> Option<ChangePage> {
     let link = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     let (next, delta) = (link("@odata.nextLink"), link("@odata.deltaLink"));
     let change = |item: &Value| {

@@ -375,6 +375,16 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_after_beyond_reason_is_an_hour() {
+        let body = br#"{"error":{"code":"0x80072322","message":""}}"#;
+        let e = ServiceError::read(429, Some("18446744073709551615"), vec![], body);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(e.throttle().map(|(_, wait)| wait), Some(hour));
+        let class = classify(&e, Stage::Fetch, "x").class;
+        assert_eq!(class, Class::Throttled { retry_after: hour });
+    }
+
+    #[test]
     fn html_empty_and_odd_bodies_are_survived_and_never_quoted() {
         for body in [
             "<html>SECRET</html>",

@@ -285,7 +285,7 @@ fn lost(e: &reqwest::Error, stage: Stage, asked: &str) -> Failure {
     Failure::transient(stage, "DataverseUnreachable", text)
 }
 
-fn request_ids(headers: &HeaderMap) -> Vec<String> {
+pub(super) fn request_ids(headers: &HeaderMap) -> Vec<String> {
     let mut ids: Vec<String> = ["x-ms-service-request-id", "req_id"]
         .iter()
         .flat_map(|name| headers.get_all(*name))

@@ -11,6 +11,9 @@ mod batch;
 mod changes;
 mod classify;
 mod client;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identities;
 mod merge;
 mod metadata;

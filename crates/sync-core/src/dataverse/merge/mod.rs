@@ -31,6 +31,8 @@ use crate::ports::AckWrite;
 use gather::Gatherer;
 pub(super) use narrow::ask_all;
 pub use plan::PageTotals;
+#[cfg(feature = "fuzzing")]
+pub(super) use reads::read;
 pub(super) use reads::{ReadAsk, ReadPages};
 use rhythm::Rhythm;
 pub(super) use writes::{Write, WriteAsk};

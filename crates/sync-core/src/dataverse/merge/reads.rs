@@ -218,7 +218,10 @@ impl Reads {
 }
 
 /// The rows of a query's answer by id; `None` when that is not what it is.
-fn read(body: Value, primary_key: &str) -> Option<Vec<(Uuid, Map<String, Value>)>> {
+pub(in crate::dataverse) fn read(
+    body: Value,
+    primary_key: &str,
+) -> Option<Vec<(Uuid, Map<String, Value>)>> {
     let Value::Object(mut body) = body else {
         return None;
     };
