@@ -1,8 +1,8 @@
 //! How the identities of both apps fare at Dataverse, from the events the apps log about it.
 //!
 //! The governor lives in the apps' processes, and their log is what comes out of them here as in Azure.
-//! A process that is killed takes with it what it had not told yet, and its successor counts from zero:
-//! totals are added up over the processes.
+//! Each process counts on its own, and one that is killed takes with it what it had not told yet: totals
+//! are added up over all processes of an app, the rest is what one of them said last.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -56,6 +56,8 @@ impl IdentityReport {
 
 #[derive(Debug, Deserialize)]
 struct GovernorEvent {
+    #[serde(rename = "governor.process_id")]
+    process: u32,
     #[serde(rename = "governor.identity")]
     identity: String,
     #[serde(rename = "governor.concurrency_limit")]
@@ -74,6 +76,8 @@ struct GovernorEvent {
 
 #[derive(Debug, Deserialize)]
 struct MergingEvent {
+    #[serde(rename = "merging.process_id")]
+    process: u32,
     #[serde(rename = "merging.pages_total")]
     pages: u64,
     #[serde(rename = "merging.rows_total")]
@@ -92,34 +96,15 @@ pub(super) struct Reports(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     identities: BTreeMap<(&'static str, String), Told>,
-    merging: BTreeMap<&'static str, (Total, Total)>,
+    /// Pages and rows by app and process.
+    merging: BTreeMap<(&'static str, u32), (u64, u64)>,
 }
 
 #[derive(Debug)]
 struct Told {
     latest: IdentityReport,
-    requests: Total,
-    throttled: Total,
-}
-
-/// A counter that starts again with each process.
-#[derive(Debug, Clone, Copy, Default)]
-struct Total {
-    before: u64,
-    now: u64,
-}
-
-impl Total {
-    fn tell(&mut self, value: u64) {
-        if value < self.now {
-            self.before += self.now;
-        }
-        self.now = value;
-    }
-
-    fn sum(self) -> u64 {
-        self.before + self.now
-    }
+    /// Requests and throttles by process.
+    totals: BTreeMap<u32, (u64, u64)>,
 }
 
 impl Reports {
@@ -137,9 +122,9 @@ impl Reports {
         if event.target == MERGING {
             let event: MergingEvent = serde_json::from_str(&line.text).ok()?;
             let mut state = self.state();
-            let (pages, rows) = state.merging.entry(app).or_default();
-            pages.tell(event.pages);
-            rows.tell(event.rows);
+            state
+                .merging
+                .insert((app, event.process), (event.pages, event.rows));
             return None;
         }
         let event: GovernorEvent = serde_json::from_str(&line.text).ok()?;
@@ -159,14 +144,12 @@ impl Reports {
             .entry((app, event.identity))
             .or_insert_with(|| Told {
                 latest: latest.clone(),
-                requests: Total::default(),
-                throttled: Total::default(),
+                totals: BTreeMap::new(),
             });
-        let before = told.throttled.sum();
         told.latest = latest;
-        told.requests.tell(event.requests);
-        told.throttled.tell(event.throttled);
-        (told.throttled.sum() > before).then(|| told.report())
+        let now = (event.requests, event.throttled);
+        let before = told.totals.insert(event.process, now).unwrap_or_default();
+        (now.1 > before.1).then(|| told.report())
     }
 
     /// Each identity of each app.
@@ -177,10 +160,8 @@ impl Reports {
     /// Rows of a request that carried rows, on average over both apps.
     pub(super) fn mean_page_rows(&self) -> Option<f64> {
         let state = self.state();
-        let sum = |of: fn(&(Total, Total)) -> Total| -> u64 {
-            state.merging.values().map(|m| of(m).sum()).sum()
-        };
-        let (pages, rows) = (sum(|m| m.0), sum(|m| m.1));
+        let pages: u64 = state.merging.values().map(|m| m.0).sum();
+        let rows: u64 = state.merging.values().map(|m| m.1).sum();
         #[allow(clippy::cast_precision_loss)] // counts far below 2^52
         (pages > 0).then(|| rows as f64 / pages as f64)
     }
@@ -203,8 +184,8 @@ impl Reports {
 impl Told {
     fn report(&self) -> IdentityReport {
         IdentityReport {
-            requests: self.requests.sum(),
-            throttled: self.throttled.sum(),
+            requests: self.totals.values().map(|t| t.0).sum(),
+            throttled: self.totals.values().map(|t| t.1).sum(),
             ..self.latest.clone()
         }
     }
@@ -217,10 +198,10 @@ mod tests {
 
     use super::*;
 
-    fn line(requests: u64, throttled: u64) -> LogLine {
+    fn line(process: u32, requests: u64, throttled: u64) -> LogLine {
         let text = json!({"timestamp": "2026-01-01T00:00:00Z", "level": "INFO", "message": "m", "target": GOVERNOR,
             "governor.identity": "app", "governor.concurrency_limit": 8, "governor.in_flight": 2,
-            "governor.allowed_requests_per_second": 20.0, "governor.requests_total": requests,
+            "governor.allowed_requests_per_second": 20.0, "governor.process_id": process, "governor.requests_total": requests,
             "governor.throttled_total": throttled})
         .to_string();
         LogLine {
@@ -233,15 +214,15 @@ mod tests {
     #[test]
     fn totals_outlive_a_process_that_was_killed_and_throttles_are_told_as_they_come() {
         let reports = Reports::default();
-        assert_eq!(reports.take(App::Outbound, &line(10, 0)), None);
-        let throttled = reports.take(App::Outbound, &line(20, 3)).unwrap();
+        assert_eq!(reports.take(App::Outbound, &line(1, 10, 0)), None);
+        let throttled = reports.take(App::Outbound, &line(1, 20, 3)).unwrap();
         assert_eq!((throttled.requests, throttled.throttled), (20, 3));
         assert_eq!(
-            reports.take(App::Outbound, &line(5, 0)),
+            reports.take(App::Outbound, &line(2, 5, 0)),
             None,
             "a new process"
         );
-        reports.take(App::Inbound, &line(7, 0));
+        reports.take(App::Inbound, &line(3, 7, 0));
         let told = reports.identities();
         assert_eq!(told.len(), 2);
         assert_eq!(
@@ -258,7 +239,10 @@ mod tests {
     #[test]
     fn other_lines_of_the_log_are_left_alone() {
         let text = format!("{GOVERNOR} is not JSON");
-        let odd = LogLine { text, ..line(1, 1) };
+        let odd = LogLine {
+            text,
+            ..line(1, 1, 1)
+        };
         assert_eq!(Reports::default().take(App::Outbound, &odd), None);
     }
 }

@@ -92,6 +92,7 @@ fn governor(identity: &IdentitySnapshot, now: OffsetDateTime) {
     info!(
         target: GOVERNOR,
         {
+            governor.process_id = std::process::id(),
             governor.identity = &*identity.label,
             governor.concurrency_limit = identity.at_a_time,
             governor.in_flight = identity.in_flight,
@@ -114,6 +115,7 @@ fn merging(pages: PageTotals) {
     info!(
         target: MERGING,
         {
+            merging.process_id = std::process::id(),
             merging.pages_total = pages.pages,
             merging.rows_total = pages.rows,
             merging.mean_page_rows = mean,
