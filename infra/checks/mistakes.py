@@ -1,0 +1,123 @@
+"""Mistakes that people make, each planted into a copy of the templates. Every one must be found.
+
+A mistake is a change of text in one file, and a part of the sentence that must be said about it there.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mistake:
+    what: str
+    file: str
+    old: str
+    new: str
+    said: str
+
+
+MISTAKES = [
+    Mistake("a property is misspelt", "modules/service-bus.bicep",
+            "requiresDuplicateDetection: true\n    duplicateDetectionHistoryTimeWindow: duplicateWindow\n    defaultMessageTimeToLive: timeToLive\n    deadLetteringOnMessageExpiration: true\n    maxSizeInMegabytes: 5120\n    enableBatchedOperations: true\n    requiresSession: false\n  }\n}\n",
+            "requiresDuplicateDetection: true\n    duplicateDetectionHistoryTimeWindow: duplicateWindow\n    defaultMessageTimeToLive: timeToLive\n    deadLetteringOnMessageExpiration: true\n    maxSizeInMegabyte: 5120\n    enableBatchedOperations: true\n    requiresSession: false\n  }\n}\n",
+            "has no property 'maxSizeInMegabyte', but 'maxSizeInMegabytes'"),
+    Mistake("a property deep inside is misspelt", "modules/function-app.bicep",
+            "userAssignedIdentityResourceId:", "userAssignedIdentityId:", "has no property 'userAssignedIdentityId'"),
+    Mistake("a property in a list in a loop is misspelt", "modules/alerts.bicep",
+            "timeAggregation: rule.aggregation", "aggregation: rule.aggregation", "has no property 'aggregation'"),
+    Mistake("a required property is missing", "modules/storage.bicep",
+            "  kind: 'StorageV2'\n", "", "account needs 'kind'"),
+    Mistake("a required property deep inside is missing", "modules/key-vault.bicep",
+            "    tenantId: tenant().tenantId\n", "", "needs 'tenantId'"),
+    Mistake("a property that can only be read is set", "modules/identity.bicep",
+            "  tags: tags\n}", "  tags: tags\n  properties: {\n    clientId: 'x'\n  }\n}", "properties can only be read"),
+    Mistake("a text where a number belongs", "modules/storage.bicep",
+            "      days: 7\n    }\n    container", "      days: 'seven'\n    }\n    container", "days is a int, not a text"),
+    Mistake("a tier that does not exist", "modules/service-bus.bicep",
+            "@allowed([\n  'Standard'\n  'Premium'\n])", "@allowed([\n  'Standart'\n  'Premium'\n])", "is 'Standart', known are"),
+    Mistake("a tier that the template does not allow", "main.prod.bicepparam",
+            "serviceBusSku = 'Premium'", "serviceBusSku = 'Basic'", "may be Standard, Premium, not Basic"),
+    Mistake("an API version that does not exist", "modules/key-vault.bicep",
+            "Microsoft.KeyVault/vaults@2024-11-01", "Microsoft.KeyVault/vaults@2024-13-01", "is not the version whose types are known"),
+    Mistake("a resource type that does not exist", "modules/key-vault.bicep",
+            "Microsoft.KeyVault/vaults@2024-11-01", "Microsoft.KeyVaults/vault@2024-11-01", "there is no resource type Microsoft.KeyVaults/vault"),
+    Mistake("a name that is not defined", "modules/service-bus.bicep",
+            "scope: namespace\n", "scope: nameSpace\n", "'nameSpace' is not defined"),
+    Mistake("a name in an interpolation that is not defined", "main.bicep",
+            "'${prefix}-${environmentName}-${suffix}'", "'${prefix}-${environment}-${suffix}'", "'environment' is not defined"),
+    Mistake("a parameter that is never used", "modules/identity.bicep",
+            "param name string\n", "param name string\nparam owner string = ''\n", "param 'owner' is never used"),
+    Mistake("a function that does not exist", "main.bicep",
+            "uniqueString(resourceGroup().id, prefix, environmentName)\n", "uniqueText(resourceGroup().id, prefix, environmentName)\n", "unknown function uniqueText()"),
+    Mistake("a module's parameter is missing", "main.bicep",
+            "    backlogThreshold: backlogThreshold\n", "", "needs a value for 'backlogThreshold'"),
+    Mistake("a module is given a parameter that it does not have", "main.bicep",
+            "    emails: alertEmails\n", "    emails: alertEmails\n    phones: []\n", "has no parameter 'phones'"),
+    Mistake("a module's output that does not exist", "main.bicep",
+            "monitoring.outputs.insightsId", "monitoring.outputs.componentId", "has no output 'componentId'"),
+    Mistake("a module's file that does not exist", "main.bicep",
+            "'modules/alerts.bicep'", "'modules/alert.bicep'", "there is no file modules/alert.bicep"),
+    Mistake("a parameter file lacks a value", "main.test.bicepparam",
+            "param dataverseUrl = 'https://contoso-test.crm4.dynamics.com'\n", "", "needs a value for 'dataverseUrl'"),
+    Mistake("a role id that is not allowed (Contributor)", "modules/access-secrets.bicep",
+            "4633458b-17de-408a-b874-0445c86b69e6", "b24988ac-6180-42a0-ab88-20f7382dd24c", "is not the id of an allowed role"),
+    Mistake("the id of another role", "modules/access-send.bicep",
+            "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39", "090c5cfd-751d-490a-894a-3ce6f1109419", "holds the id of serviceBusDataOwner"),
+    Mistake("a role assignment without a reason", "modules/access-secrets.bicep",
+            "// The target's key, by name. The vault holds nothing else; a secret that is put there by hand later cannot\n// be a scope here.\n", "", "has no comment that says why"),
+    Mistake("blobs can be read by anybody", "modules/storage.bicep",
+            "allowBlobPublicAccess: false", "allowBlobPublicAccess: true", "properties.allowBlobPublicAccess must be false"),
+    Mistake("the app has no identity", "modules/function-app.bicep",
+            "  identity: {\n    type: 'UserAssigned'\n    userAssignedIdentities: {\n      '${identityId}': {}\n    }\n  }\n", "", "identity.type must be"),
+    Mistake("keys are accepted by the namespace", "modules/service-bus.bicep",
+            "disableLocalAuth: true", "disableLocalAuth: false", "properties.disableLocalAuth must be true"),
+    Mistake("the vault can be purged", "modules/key-vault.bicep",
+            "    enablePurgeProtection: true\n", "", "properties.enablePurgeProtection must be true"),
+    Mistake("expired messages vanish", "modules/service-bus.bicep",
+            "    deadLetteringOnMessageExpiration: true\n", "", "properties.deadLetteringOnMessageExpiration must be true"),
+    Mistake("a secret leaves by an output", "modules/storage.bicep",
+            "output name string = account.name", "output name string = account.listKeys().keys[0].value", "gives away listKeys"),
+    Mistake("a secret comes in by a parameter", "main.bicep",
+            "param logLevel string = 'info'", "param logLevel string = 'info'\n@secure()\nparam targetApiKey string = ''", "parameter 'targetApiKey' looks like a secret"),
+    Mistake("the lock is shorter than the work", "main.bicep",
+            "'PT3M'", "'PT1M'", "lockDuration must exceed invocationDeadlineSeconds"),
+    Mistake("a setting of the app is missing", "main.bicep",
+            "      SWEEP_SCHEDULE: sweepSchedule\n", "", "inbound-fn needs the setting SWEEP_SCHEDULE"),
+    Mistake("a setting of the app is misspelt", "main.bicep",
+            "TARGET_SECRET_NAME:", "TARGET_SECRETNAME:", "outbound-fn needs the setting TARGET_SECRET_NAME"),
+    Mistake("nobody keeps the vault's log", "modules/key-vault.bicep",
+            "  scope: vault\n", "", "'vault' has no diagnostic setting"),
+    Mistake("a bracket is not closed", "modules/alerts.bicep",
+            "    scopes: [\n      rule.scope\n    ]\n", "    scopes: [\n      rule.scope\n", "expected"),
+]
+
+
+def planted(root, mistake, copy):
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("checks", "check", "__pycache__"))
+    path = copy / mistake.file
+    text = path.read_text()
+    if mistake.old not in text:
+        return False
+    path.write_text(text.replace(mistake.old, mistake.new, 1))
+    return True
+
+
+def run(root, check):
+    """Plants each mistake and prints a table. Returns how many were found and how many were not."""
+    passed = failed = 0
+    print(f"\n{len(MISTAKES)} planted mistakes")
+    for mistake in MISTAKES:
+        with tempfile.TemporaryDirectory() as place:
+            copy = Path(place) / "infra"
+            if not planted(root, mistake, copy):
+                outcome, said = "FAIL", f"its text is no longer in {mistake.file}"
+            else:
+                found = [p for listed in check(copy).values() for p in listed]
+                hit = next((p for p in found if p.file == mistake.file and mistake.said in p.text), None)
+                outcome = "ok  " if hit else "FAIL"
+                said = hit or f"not found; said instead: {'; '.join(map(str, found)) or 'nothing'}"
+        passed, failed = (passed + 1, failed) if outcome == "ok  " else (passed, failed + 1)
+        print(f"{outcome} {mistake.what:<55} {said}")
+    return passed, failed
