@@ -23,7 +23,7 @@ param extraTags object = {}
 @description('Address of the Dataverse environment, as in https://contoso.crm4.dynamics.com')
 param dataverseUrl string
 
-@description('The target systems: name (short, lower case), url, and secretName, which is the name of the secret in the vault that holds its key. With more than one, notifications go through a topic.')
+@description('The target systems: name (lower case letters, digits and hyphens, at most 14), url, and secretName, which is the name of the secret in the vault that holds its key. With more than one, notifications go through a topic.')
 @minLength(1)
 param targets array
 
@@ -63,6 +63,9 @@ param maximumInstanceCount int = 40
 ])
 param instanceMemoryMB int = 512
 
+@description('Spread the instances of each app over availability zones. Takes a region that has them, and three instances at least with Premium.')
+param zoneRedundant bool = false
+
 @description('Let the platform scale by queue length. Costs each app the right to manage the queue that it reads.')
 param scaleByQueueLength bool = true
 
@@ -93,7 +96,15 @@ param privateNetworking bool = false
 @description('Keep the namespace reachable from outside the network. Needed while the plug-in runs outside it, i.e. without Power Platform virtual network support.')
 param publicServiceBus bool = false
 
-param networkAddressPrefix string = '10.71.0.0/22'
+param networkAddressPrefix string = '10.71.0.0/24'
+
+@description('The first for private endpoints, then one for each app: inbound, and each target.')
+param subnetPrefixes array = [
+  '10.71.0.0/26'
+  '10.71.0.64/26'
+  '10.71.0.128/26'
+  '10.71.0.192/26'
+]
 
 var suffix = uniqueString(resourceGroup().id, prefix, environmentName)
 var name = '${prefix}-${environmentName}-${suffix}'
@@ -137,6 +148,7 @@ module network 'modules/network.bicep' = if (privateNetworking) {
     tags: tags
     name: 'vnet-${name}'
     addressPrefix: networkAddressPrefix
+    subnetPrefixes: subnetPrefixes
     appNames: appNames
     appDelegation: plan == 'Flex' ? 'Microsoft.App/environments' : 'Microsoft.Web/serverFarms'
   }
@@ -270,6 +282,7 @@ module inbound 'modules/function-app.bicep' = {
     plan: plan
     maximumInstanceCount: maximumInstanceCount
     instanceMemoryMB: instanceMemoryMB
+    zoneRedundant: zoneRedundant
     identityId: identities[0].outputs.id
     identityClientId: identities[0].outputs.clientId
     storageName: storage[0].outputs.name
@@ -307,6 +320,7 @@ module outbound 'modules/function-app.bicep' = [for (target, i) in targets: {
     plan: plan
     maximumInstanceCount: maximumInstanceCount
     instanceMemoryMB: instanceMemoryMB
+    zoneRedundant: zoneRedundant
     identityId: identities[i + 1].outputs.id
     identityClientId: identities[i + 1].outputs.clientId
     storageName: storage[i + 1].outputs.name

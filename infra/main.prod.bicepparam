@@ -12,6 +12,7 @@ param targets = [
 
 param serviceBusSku = 'Premium'
 param messagingUnits = 1
+param zoneRedundant = true
 param storageSku = 'Standard_ZRS'
 param privateNetworking = true
 // Until Power Platform virtual network support is set up for the Dataverse environment.

@@ -5,7 +5,7 @@ from project import Problem
 
 # Bicep's functions that these files may use. A new one is added here when it is needed for the first time.
 FUNCTIONS = {
-    "array", "bool", "cidrSubnet", "concat", "contains", "empty", "environment", "first", "format", "guid",
+    "array", "bool", "concat", "contains", "empty", "environment", "first", "format", "guid",
     "int", "items", "join", "last", "length", "map", "max", "min", "range", "replace", "resourceGroup",
     "resourceId", "string", "subscription", "subscriptionResourceId", "take", "tenant", "toLower", "toObject",
     "union", "uniqueString",

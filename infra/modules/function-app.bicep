@@ -23,6 +23,8 @@ param maximumInstanceCount int
 ])
 param instanceMemoryMB int
 
+param zoneRedundant bool
+
 param identityId string
 param identityClientId string
 param storageName string
@@ -78,9 +80,12 @@ resource hosting 'Microsoft.Web/serverfarms@2024-11-01' = {
   sku: {
     name: isPremium ? 'EP1' : 'FC1'
     tier: isPremium ? 'ElasticPremium' : 'FlexConsumption'
+    // A zone-redundant Premium plan has an instance in each of three zones.
+    capacity: isPremium && zoneRedundant ? 3 : null
   }
   properties: {
     reserved: true
+    zoneRedundant: zoneRedundant
     maximumElasticWorkerCount: isPremium ? maximumInstanceCount : null
   }
 }

@@ -5,6 +5,9 @@ param tags object
 param name string
 param addressPrefix string
 
+@description('The first for private endpoints, then one for each app.')
+param subnetPrefixes array
+
 @description('One subnet for each app.')
 param appNames array
 
@@ -131,14 +134,14 @@ resource network 'Microsoft.Network/virtualNetworks@2024-07-01' = {
     subnets: [for (subnet, i) in subnetNames: {
       name: subnet
       properties: i == 0 ? {
-        addressPrefix: cidrSubnet(addressPrefix, 26, i)
+        addressPrefix: subnetPrefixes[i]
         defaultOutboundAccess: false
         privateEndpointNetworkPolicies: 'NetworkSecurityGroupEnabled'
         networkSecurityGroup: {
           id: endpointRules.id
         }
       } : {
-        addressPrefix: cidrSubnet(addressPrefix, 26, i)
+        addressPrefix: subnetPrefixes[i]
         delegations: [
           {
             name: 'functions'
