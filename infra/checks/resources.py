@@ -64,7 +64,7 @@ class Checker:
             if isinstance(node, bicep.Object):
                 yield from self.object(node, self.objects[type_name], path, partial)
             elif not isinstance(node, bicep.For):
-                yield self.problem(node, f"{path} is an object ({type_name})")
+                yield self.problem(node, f"{path} is an object of type {type_name}")
             return
         yield from self.scalar(node, type_name, path)
 
@@ -73,13 +73,13 @@ class Checker:
         value = node.value if isinstance(node, (bicep.Text, bicep.Literal)) else node
         if isinstance(node, (bicep.Object, bicep.Array, bicep.For)):
             if not {"object", "array"} & set(choices):
-                yield self.problem(node, f"{path} is a {type_name}, not an object or list")
+                yield self.problem(node, f"{path} is of type {type_name}, not an object or list")
         elif isinstance(value, bool) or isinstance(value, int):
             kind = "bool" if isinstance(value, bool) else "int"
             if kind not in choices and str(value) not in choices:
-                yield self.problem(node, f"{path} is a {type_name}, not {value}")
+                yield self.problem(node, f"{path} is of type {type_name}, not {value}")
         elif set(choices) <= {"int", "bool"}:
-            yield self.problem(node, f"{path} is a {type_name}, not a text")
+            yield self.problem(node, f"{path} is of type {type_name}, not a text")
         elif isinstance(value, str):
             # "A | B | string" is open to values that come later. The ones used here exist today.
             known = [c for c in choices if c not in PRIMITIVES]

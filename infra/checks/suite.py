@@ -18,6 +18,8 @@ CHECKS = [
     ("syntax", files.syntax),
     ("names", symbols.names),
     ("modules", symbols.modules),
+    ("known at the start", symbols.start),
+    ("no cycles", symbols.cycles),
     ("parameter files", symbols.parameter_files),
     ("roles", rules.roles),
     ("values that must hold", rules.values_that_must_hold),

@@ -88,7 +88,7 @@ def value_problem(param, node):
         return None
     wanted = TYPES.get(param.type.rstrip("?"))
     if wanted and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-        return f"'{param.name}' is a {param.type}"
+        return f"'{param.name}' is of type {param.type}"
     if allowed := param.decorator("allowed"):
         choices = [literal(item) for item in allowed.args[0].items]
         if value not in choices:
@@ -103,7 +103,38 @@ def value_problem(param, node):
     return None
 
 
-def values_against(file, target, given, line):
+KINDS = {"guid": "string", "uniqueString": "string", "string": "string", "toLower": "string", "replace": "string",
+         "format": "string", "take": "", "length": "int", "empty": "bool", "contains": "bool", "concat": "array"}
+
+
+def kind_of(file, node, targets):
+    """The type that an expression has, or "" where that cannot be seen. targets: the modules' files by name."""
+    if isinstance(node, bicep.Text):
+        return "string"
+    if isinstance(node, bicep.Literal):
+        return {bool: "bool", int: "int"}.get(type(node.value), "")
+    if isinstance(node, (bicep.Array, bicep.For)):
+        return "array"
+    if isinstance(node, bicep.Object):
+        return "object"
+    if isinstance(node, bicep.Choice):
+        kinds = {kind_of(file, node.yes, targets), kind_of(file, node.no, targets)}
+        return kinds.pop() if len(kinds) == 1 else ""
+    if isinstance(node, bicep.Operation):
+        return "int" if node.operator in "+-*/%" else "" if node.operator == "??" else "bool"
+    if isinstance(node, bicep.Call) and node.base is None:
+        return KINDS.get(node.name, "")
+    if isinstance(node, bicep.Name):
+        declared = file.named("param", node.name)
+        var = file.named("var", node.name)
+        return declared.type.rstrip("?") if declared else kind_of(file, var.value, targets) if var else ""
+    if found := output_of(node, targets):
+        output = targets[found[0]].named("output", found[1])
+        return output.type if output else ""
+    return ""
+
+
+def values_against(file, target, given, line, targets=None):
     """Values for a template's parameters: unknown ones, missing ones, wrong ones."""
     params = {d.name: d for d in target.of("param")}
     for name, (node, at) in given.items():
@@ -111,6 +142,8 @@ def values_against(file, target, given, line):
             yield Problem(file.name, at, f"{target.name} has no parameter '{name}'")
         elif problem := value_problem(params[name], node):
             yield Problem(file.name, at, problem)
+        elif (kind := kind_of(file, node, targets or {})) and kind != params[name].type.rstrip("?"):
+            yield Problem(file.name, at, f"'{name}' is of type {params[name].type}, not {kind}")
     for name, param in params.items():
         if required(param) and name not in given:
             yield Problem(file.name, line, f"{target.name} needs a value for '{name}'")
@@ -131,18 +164,17 @@ def modules(project):
     read = set()
     called = set()
     for file in project.templates:
-        targets = {}
+        targets = {m.name: t for m in file.of("module") if (t := project.resolve(file, m.type))}
         for module in file.of("module"):
-            target = project.resolve(file, module.type)
+            target = targets.get(module.name)
             if not target:
                 yield Problem(file.name, module.line, f"there is no file {module.type}")
                 continue
-            targets[module.name] = target
             called.add(target.name)
             body = bicep.body_of(module)
             params = body.get("params") if body else None
             given = {p.key.value: (p.value, p.line) for p in params.properties} if params else {}
-            yield from values_against(file, target, given, module.line)
+            yield from values_against(file, target, given, module.line, targets)
         for node in nodes(file):
             if found := output_of(node, targets):
                 target = targets[found[0]]
@@ -172,3 +204,51 @@ def parameter_files(project):
             continue
         given = {d.name: (d.value, d.line) for d in file.of("param")}
         yield from values_against(file, target, given, using[0].line)
+
+
+# What is known of a resource before it is there.
+KNOWN_EARLY = {"id", "name", "type", "apiVersion"}
+
+
+def late(file, node, seen=frozenset()):
+    """The places in an expression, variables included, whose value is there only when something was deployed."""
+    for inner in bicep.walk(node):
+        if isinstance(inner, bicep.Member):
+            base = inner.base
+            while isinstance(base, bicep.Index):
+                base = base.base
+            if isinstance(base, bicep.Name):
+                if file.named("module", base.name) and inner.name == "outputs":
+                    yield inner
+                if file.named("resource", base.name) and inner.name not in KNOWN_EARLY:
+                    yield inner
+        if isinstance(inner, bicep.Name) and inner.name not in seen and (var := file.named("var", inner.name)):
+            yield from late(file, var.value, seen | {inner.name})
+
+
+def start(project):
+    """Names, conditions and the length of loops must be known when a deployment starts."""
+    for file in project.templates:
+        for declaration in file.of("resource") + file.of("module"):
+            body = bicep.body_of(declaration)
+            early = [("name", body.get("name"))] if body else []
+            node = declaration.value
+            while isinstance(node, (bicep.For, bicep.If)):
+                early.append(("loop", node.collection) if isinstance(node, bicep.For) else ("condition", node.condition))
+                node = node.body
+            for what, part in early:
+                for place in late(file, part):
+                    text = f"the {what} of '{declaration.name}' takes a value that is known only after a deployment"
+                    yield Problem(file.name, place.line, text)
+
+
+def cycles(project):
+    """Nothing may wait for itself."""
+    for file in project.templates:
+        named = {d.name: d for d in file.declarations if d.kind in ("var", "resource", "module")}
+        waits = {n: {u for u, _ in used_names(d.value) if u in named} for n, d in named.items()}
+        done = set()
+        while ready := [n for n in waits if n not in done and waits[n] <= done]:
+            done.update(ready)
+        if stuck := [n for n in waits if n not in done]:
+            yield Problem(file.name, named[stuck[0]].line, f"these wait for each other: {', '.join(stuck)}")

@@ -23,8 +23,10 @@ class MissingTool(Exception):
 def run(name, *command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode != 0:
-        why = (done.stderr or done.stdout).strip().splitlines()
-        raise MissingTool(f"cannot install {name}, so its checks cannot run: {why[-1] if why else command}")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        # npm says the cause first and where its log is last; pip says the cause last.
+        why = next((line for line in said if line.startswith("npm") and "code" not in line), said[-1] if said else "no reason given")
+        raise MissingTool(f"cannot install {name}, so its checks cannot run: {why}")
 
 
 def python_environment(name, requirement):
@@ -48,7 +50,7 @@ def azmcp():
         (place / "package.json").write_text(json.dumps({"private": True}))
         if not shutil.which("npm"):
             raise MissingTool(f"cannot install {AZMCP}, so no resource can be checked: there is no npm")
-        run(AZMCP, "npm", "install", "--prefix", place, "--no-audit", "--no-fund", "--silent", AZMCP)
+        run(AZMCP, "npm", "install", "--prefix", place, "--no-audit", "--no-fund", "--loglevel", "error", AZMCP)
         if not binary.exists():
             raise MissingTool(f"{AZMCP} has no {binary.name}: is this Linux on x86-64?")
         stamp.write_text(AZMCP)

@@ -40,7 +40,8 @@ var rules = [
     scope: namespaceId
     metricNamespace: busNamespace
     metric: 'ActiveMessages'
-    // The least in the window: a peak that is being worked off does not count.
+    // The least in the window, so that a peak that is being worked off does not count. The bus has no metric
+    // of how long messages have been waiting.
     aggregation: 'Minimum'
     threshold: backlogThreshold
     window: 'PT15M'
