@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import bicep
+import bicep_parser
 from pycep import BicepParser
 
 SYNTAX = BicepParser()
@@ -30,8 +30,8 @@ class File:
         self.is_parameters = path.suffix == ".bicepparam"
         self.declarations, self.problem = [], None
         try:
-            self.declarations = bicep.parse(self.source)
-        except bicep.BicepError as error:
+            self.declarations = bicep_parser.parse(self.source)
+        except bicep_parser.BicepError as error:
             line, text = str(error).split(": ", 1)
             self.problem = Problem(self.name, int(line), text)
 

@@ -90,8 +90,7 @@ def roles(project):
         for resource in file.of("resource"):
             if resource.type.startswith("Microsoft.Authorization/roleAssignments"):
                 above = lines[resource.line - 2] if resource.line > 1 else ""
-                same = any(r.line < resource.line and r.type == resource.type for r in file.of("resource"))
-                if not above.startswith("//") and not (same and file.name.endswith("access-send.bicep")):
+                if not above.startswith("//"):
                     yield Problem(file.name, resource.line, f"role assignment '{resource.name}' has no comment that says why")
                 definition = at(bicep.body_of(resource), "properties.roleDefinitionId")
                 if not (isinstance(definition, bicep.Call) and definition.name == "subscriptionResourceId"):

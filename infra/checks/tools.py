@@ -24,8 +24,8 @@ def run(name, *command):
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
-        # npm says the cause first and where its log is last; pip says the cause last.
-        why = next((line for line in said if line.startswith("npm") and "code" not in line), said[-1] if said else "no reason given")
+        # npm and pip both wrap the cause in hints and places of logs; it is the longest line of all.
+        why = max((line for line in said if "log" not in line), key=len, default="no reason given")
         raise MissingTool(f"cannot install {name}, so its checks cannot run: {why}")
 
 

@@ -23,7 +23,7 @@ resource topic 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' existing = if
   name: entityName
 }
 
-// Why is said where this module is used.
+// Who sends what is said where this module is used.
 resource toQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!isTopic) {
   name: guid(namespace.id, entityName, principalId, serviceBusDataSender)
   scope: queue
@@ -34,6 +34,7 @@ resource toQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!isT
   }
 }
 
+// The same if there is a topic in front of several queues.
 resource toTopic 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (isTopic) {
   name: guid(namespace.id, entityName, principalId, serviceBusDataSender)
   scope: topic
