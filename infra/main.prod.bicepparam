@@ -1,0 +1,25 @@
+using 'main.bicep'
+
+param environmentName = 'prod'
+param dataverseUrl = 'https://contoso.crm4.dynamics.com'
+param targets = [
+  {
+    name: 'erp'
+    url: 'https://erp.contoso.com/api'
+    secretName: 'erp-api-key'
+  }
+]
+
+param serviceBusSku = 'Premium'
+param messagingUnits = 1
+param zoneRedundant = true
+param storageSku = 'Standard_ZRS'
+param privateNetworking = true
+// Until Power Platform virtual network support is set up for the Dataverse environment.
+param publicServiceBus = true
+param maximumInstanceCount = 100
+param instanceMemoryMB = 2048
+param logRetentionDays = 90
+param alertEmails = [
+  'integration-oncall@contoso.com'
+]
