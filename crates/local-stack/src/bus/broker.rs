@@ -76,10 +76,18 @@ impl Broker {
 
     /// The names of its queues, in no particular order.
     pub fn queues(&self) -> Vec<String> {
-        self.hub
-            .entities()
-            .map(|entity| entity.name.clone())
-            .collect()
+        self.names(|entity| !entity.is_topic() && entity.rules().is_none())
+    }
+
+    /// The names of its topics, in no particular order.
+    pub fn topics(&self) -> Vec<String> {
+        self.names(Entity::is_topic)
+    }
+
+    /// The paths of its subscriptions (`topic/Subscriptions/name`), in no particular order. Wherever
+    /// a queue's name is asked for, such a path names the subscription, and a topic's name the topic.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.names(|entity| entity.rules().is_some())
     }
 
     /// Every message of a queue; `None` if there is no such queue.
@@ -128,6 +136,11 @@ impl Broker {
         {
             tracing::warn!("The broker stopped before all of its connections had ended");
         }
+    }
+
+    fn names(&self, is_wanted: impl Fn(&Entity) -> bool) -> Vec<String> {
+        let wanted = self.hub.entities().filter(|entity| is_wanted(entity));
+        wanted.map(|entity| entity.name.clone()).collect()
     }
 
     fn entity(&self, queue: &str) -> Option<&Arc<Entity>> {

@@ -1,10 +1,11 @@
-//! What a broker serves: its address and its queues.
+//! What a broker serves: its address, its queues and its topics.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::queue::MAX_LOCK_DURATION;
+use super::topic::TopicConfig;
 
 /// The largest message of the Standard tier, in bytes (Azure doc "Service Bus quotas").
 pub const STANDARD_MESSAGE_SIZE: usize = 256 * 1024;
@@ -18,6 +19,8 @@ pub struct BrokerConfig {
     pub listen: SocketAddr,
     /// The queues; every other entity is refused with `amqp:not-found`.
     pub queues: Vec<QueueConfig>,
+    /// The topics with their subscriptions.
+    pub topics: Vec<TopicConfig>,
     /// The largest encoded message that is taken, in bytes.
     pub max_message_size: usize,
 }
@@ -28,6 +31,7 @@ impl BrokerConfig {
         BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             queues: queues.into_iter().collect(),
+            topics: Vec::new(),
             max_message_size: STANDARD_MESSAGE_SIZE,
         }
     }
@@ -49,6 +53,18 @@ impl BrokerConfig {
                 return Err(queue.wrong("Name", "is the name of two queues"));
             }
         }
+        for topic in &self.topics {
+            topic.check()?;
+            if !names.insert(topic.name.to_lowercase()) {
+                return Err(topic.wrong("Name", "is the name of two queues or topics"));
+            }
+        }
+        for queue in &self.queues {
+            queue.check_forwarding(&queue.name, &names)?;
+        }
+        for topic in &self.topics {
+            topic.check_forwarding(&names)?;
+        }
         Ok(())
     }
 }
@@ -69,6 +85,10 @@ pub struct QueueConfig {
     pub default_ttl: Option<Duration>,
     /// Whether messages whose time to live runs out are dead-lettered rather than dropped.
     pub dead_letter_on_expiration: bool,
+    /// The queue or topic its messages are passed on to.
+    pub forward_to: Option<String>,
+    /// The queue or topic its dead-lettered messages are passed on to.
+    pub forward_dead_letters_to: Option<String>,
 }
 
 impl QueueConfig {
@@ -81,10 +101,12 @@ impl QueueConfig {
             duplicate_detection_window: None,
             default_ttl: None,
             dead_letter_on_expiration: false,
+            forward_to: None,
+            forward_dead_letters_to: None,
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let segments = self.name.split('/');
         if segments
             .clone()
@@ -97,6 +119,33 @@ impl QueueConfig {
         }
         if self.max_delivery_count == 0 {
             return Err(self.wrong("MaxDeliveryCount", "must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// Checks that forwarding leads to one of the queues and topics called `names` (in lower case),
+    /// as the service does when an entity is made. `path` is where the queue itself is found.
+    pub(super) fn check_forwarding(
+        &self,
+        path: &str,
+        names: &HashSet<String>,
+    ) -> Result<(), ConfigError> {
+        let settings = [
+            ("ForwardTo", &self.forward_to),
+            ("ForwardDeadLetteredMessagesTo", &self.forward_dead_letters_to),
+        ];
+        for (setting, destination) in settings {
+            let Some(destination) = destination else {
+                continue;
+            };
+            let lower = destination.to_lowercase();
+            if lower == path.to_lowercase() {
+                return Err(self.wrong(setting, "leads to the entity itself"));
+            }
+            if !names.contains(&lower) {
+                let problem = format!("{destination:?} is neither a queue nor a topic of this broker");
+                return Err(self.wrong(setting, &problem));
+            }
         }
         Ok(())
     }
@@ -124,8 +173,20 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Something that is not a queue.
-    #[error("{what} {name:?}: not supported by this broker, which serves queues only")]
+    /// A setting of a topic, a subscription or a rule is wrong or not supported.
+    #[error("{kind} {name:?}: {setting} {problem}")]
+    Entity {
+        /// `topic`, `subscription` or `rule`.
+        kind: &'static str,
+        /// Its path, for example `orders/Subscriptions/billing`.
+        name: String,
+        /// The setting, as the configuration file calls it.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something this broker does not have.
+    #[error("{what} {name:?}: not supported by this broker")]
     Unsupported {
         /// The kind of entity.
         what: &'static str,

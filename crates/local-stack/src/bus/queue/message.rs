@@ -12,6 +12,7 @@ use serde_amqp::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::departures::Journey;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::section::{self, Sections};
 use crate::bus::wire::values::{self, Map};
@@ -58,6 +59,7 @@ pub(crate) struct Message {
     pub(crate) id: Arc<str>,
     /// When the message is to become receivable, if it was scheduled by annotation.
     pub(crate) scheduled_for: Option<OffsetDateTime>,
+    pub(crate) journey: Journey,
 }
 
 impl Message {
@@ -104,6 +106,7 @@ impl Message {
             body,
             id,
             scheduled_for,
+            journey: Journey::default(),
         })
     }
 

@@ -5,8 +5,10 @@
 //! comes due, a message expires) happen in [`Queue::advance`], which every other operation calls
 //! first; [`Queue::next_deadline`] says when it is worth calling without any other cause.
 //!
-//! Topics would be a list of these behind rules; sessions would be a second index in [`store`].
+//! A topic is one of these too: everything that is ready in it leaves at once ([`departures`]).
+//! Sessions would be a second index in [`store`].
 
+pub(crate) mod departures;
 pub(crate) mod duplicates;
 pub(crate) mod entry;
 pub(crate) mod message;
@@ -24,6 +26,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::departures::Onward;
 use self::duplicates::Duplicates;
 use self::entry::{Entry, Lock, State};
 use self::message::Message;
@@ -51,6 +54,7 @@ pub(crate) struct Queue {
     /// Shared by both, so that a message keeps its number when it is dead-lettered.
     last_sequence: i64,
     duplicates: Option<Duplicates>,
+    onward: Onward,
     pub(crate) counters: Counters,
 }
 
@@ -58,11 +62,23 @@ impl Queue {
     pub(crate) fn new(config: QueueConfig) -> Self {
         Queue {
             duplicates: config.duplicate_detection_window.map(Duplicates::new),
+            onward: match config.forward_to {
+                Some(_) => Onward::Forward,
+                None => Onward::Stay,
+            },
             config,
             main: Store::default(),
             dead: Store::default(),
             last_sequence: 0,
             counters: Counters::default(),
+        }
+    }
+
+    /// The queue through which a topic's messages pass.
+    pub(crate) fn of_topic(config: QueueConfig) -> Self {
+        Queue {
+            onward: Onward::FanOut,
+            ..Queue::new(config)
         }
     }
 
@@ -106,9 +122,9 @@ impl Queue {
             None => self.expiry(&message, now),
         };
         self.main.insert(Entry {
-            message,
             sequence,
-            enqueued_sequence: sequence,
+            enqueued_sequence: message.journey.origin.unwrap_or(sequence),
+            message,
             enqueued_at: due_at.unwrap_or(now),
             delivery_count: 0,
             state: if due_at.is_some() {
@@ -200,6 +216,10 @@ impl Queue {
     }
 
     fn expiry(&self, message: &Message, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        if self.onward != Onward::Stay {
+            // It is only passing; where it stays its time to live counts.
+            return None;
+        }
         let ttl = match (message.ttl, self.config.default_ttl) {
             (Some(own), Some(default)) => own.min(default),
             (own, default) => own.or(default)?,

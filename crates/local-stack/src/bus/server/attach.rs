@@ -140,6 +140,10 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
             let entity = find(ctx, &name)?;
             match (management, sub) {
                 (true, sub) => Target::Management(entity, sub),
+                (false, SubQueue::Main) if entity.rules().is_some() => {
+                    let text = "messages are sent to a topic, not to its subscriptions";
+                    return Err(error(AmqpError::NotAllowed, text));
+                }
                 (false, SubQueue::Main) => Target::Queue(entity),
                 (false, SubQueue::DeadLetter) => {
                     let text = "messages cannot be sent to a dead-letter queue";
@@ -174,7 +178,7 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
                 return Err(error(AmqpError::NotImplemented, text));
             }
             Source::Queue {
-                entity: find(ctx, name)?,
+                entity: receivable(find(ctx, name)?, *sub)?,
                 sub: *sub,
                 delete: attach.snd_settle_mode == SenderSettleMode::Settled,
                 consumer: ctx.hub.next_consumer(),
@@ -197,6 +201,19 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
         credit: 0,
         drain: false,
     })
+}
+
+/// An entity from which messages can be received.
+fn receivable(entity: Arc<Entity>, sub: SubQueue) -> Result<Arc<Entity>, Error> {
+    let problem = if entity.is_topic() {
+        "messages are received from the subscriptions of a topic, not from the topic"
+    } else if sub == SubQueue::Main && entity.is_forwarding() {
+        "nothing can be received from an entity with auto-forwarding enabled"
+    } else {
+        return Ok(entity);
+    };
+    let text = format!("'{}': {problem}", entity.name);
+    Err(error(AmqpError::NotAllowed, text))
 }
 
 fn replies(attach: &Attach, node: Address) -> Source {

@@ -1,14 +1,14 @@
 //! What all connections of a broker share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::entity::{Clock, Entity};
+use super::namespace;
+use super::router::Router;
 use crate::bus::config::BrokerConfig;
-use crate::bus::queue::Queue;
 use crate::bus::queue::waiters::ConsumerId;
 
 /// The entities of a broker, and the means to reach its connections.
@@ -16,7 +16,7 @@ use crate::bus::queue::waiters::ConsumerId;
 /// Faults to inject for tests (delayed settlements, locks lost on demand, refused tokens) belong
 /// here, where every connection can ask for them.
 pub(crate) struct Hub {
-    entities: HashMap<String, Arc<Entity>>,
+    router: Arc<Router>,
     pub(crate) max_message_size: usize,
     next_consumer: AtomicU64,
     /// Cancelled when the broker stops.
@@ -27,20 +27,8 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(config: BrokerConfig, clock: &Clock) -> Self {
-        let entities = config
-            .queues
-            .into_iter()
-            .map(|queue| {
-                let name = queue.name.clone();
-                let key = name.to_lowercase();
-                (
-                    key,
-                    Arc::new(Entity::new(name, Queue::new(queue), Arc::clone(clock))),
-                )
-            })
-            .collect();
         Hub {
-            entities,
+            router: namespace::build(config.queues, config.topics, clock),
             max_message_size: config.max_message_size,
             next_consumer: AtomicU64::new(0),
             stop: CancellationToken::new(),
@@ -50,11 +38,11 @@ impl Hub {
 
     /// The entity of that name, whatever its case.
     pub(crate) fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
-        self.entities.get(&name.to_lowercase())
+        self.router.entity(name)
     }
 
     pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<Entity>> {
-        self.entities.values()
+        self.router.entities().map(|(_, entity)| entity)
     }
 
     pub(crate) fn next_consumer(&self) -> ConsumerId {

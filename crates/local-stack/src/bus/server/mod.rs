@@ -18,8 +18,10 @@ pub(crate) mod hub;
 mod incoming;
 mod link;
 mod management;
+mod namespace;
 mod outgoing;
 mod request;
+pub(crate) mod router;
 mod session;
 
 #[cfg(test)]

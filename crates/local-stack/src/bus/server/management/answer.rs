@@ -2,6 +2,7 @@
 
 use serde_amqp::Value;
 
+use crate::bus::filter::{RuleError, RuleSetError};
 use crate::bus::queue::NoSuchMessage;
 use crate::bus::queue::settle::SettleError;
 use crate::bus::server::disposition::LOCK_LOST;
@@ -110,6 +111,26 @@ impl From<NoSuchMessage> for Refusal {
         Refusal {
             status: 404,
             condition: "com.microsoft:message-not-found",
+            description: error.to_string(),
+        }
+    }
+}
+
+impl From<RuleError> for Refusal {
+    fn from(error: RuleError) -> Self {
+        Refusal::bad_argument(error.to_string())
+    }
+}
+
+impl From<RuleSetError> for Refusal {
+    fn from(error: RuleSetError) -> Self {
+        let (status, condition) = match error {
+            RuleSetError::AlreadyExists(_) => (409, "com.microsoft:entity-already-exists"),
+            RuleSetError::NotFound(_) => (404, "amqp:not-found"),
+        };
+        Refusal {
+            status,
+            condition,
             description: error.to_string(),
         }
     }

@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod locks;
 mod messages;
+mod rules;
 
 use serde_amqp::Value;
 
@@ -38,6 +39,7 @@ pub(super) fn answer(
 fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, Refusal> {
     let operation = request.property("operation").unwrap_or_default();
     let body = Body::of(request);
+    fits(entity, operation)?;
     match operation.strip_prefix("com.microsoft:").unwrap_or_default() {
         "peek-message" => messages::peek(entity, sub, &body),
         "schedule-message" => messages::schedule(entity, sub, &body),
@@ -45,7 +47,26 @@ fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, 
         "receive-by-sequence-number" => messages::receive_deferred(entity, sub, &body),
         "renew-lock" => locks::renew(entity, sub, &body),
         "update-disposition" => locks::settle(entity, sub, &body),
-        // Sessions and rules would follow here.
+        "add-rule" => rules::add(entity, &body),
+        "remove-rule" => rules::remove(entity, &body),
+        "enumerate-rules" => rules::list(entity, &body),
+        // Sessions would follow here.
         _ => Err(Refusal::not_implemented(operation)),
     }
+}
+
+/// Refuses what makes no sense for a topic or a subscription: each is only half a queue.
+fn fits(entity: &Entity, operation: &str) -> Result<(), Refusal> {
+    const SENDING: [&str; 2] = ["schedule-message", "cancel-scheduled-message"];
+    let name = operation.strip_prefix("com.microsoft:").unwrap_or_default();
+    let is_sending = SENDING.contains(&name);
+    let what = if entity.is_topic() && !is_sending && name != "peek-message" {
+        "a topic, whose messages are in its subscriptions"
+    } else if entity.rules().is_some() && is_sending {
+        "a subscription, which gets its messages from its topic"
+    } else {
+        return Ok(());
+    };
+    let text = format!("the operation '{operation}' is not for {what}");
+    Err(Refusal::not_allowed(text))
 }
