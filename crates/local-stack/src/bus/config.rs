@@ -132,7 +132,10 @@ impl QueueConfig {
     ) -> Result<(), ConfigError> {
         let settings = [
             ("ForwardTo", &self.forward_to),
-            ("ForwardDeadLetteredMessagesTo", &self.forward_dead_letters_to),
+            (
+                "ForwardDeadLetteredMessagesTo",
+                &self.forward_dead_letters_to,
+            ),
         ];
         for (setting, destination) in settings {
             let Some(destination) = destination else {
@@ -143,7 +146,8 @@ impl QueueConfig {
                 return Err(self.wrong(setting, "leads to the entity itself"));
             }
             if !names.contains(&lower) {
-                let problem = format!("{destination:?} is neither a queue nor a topic of this broker");
+                let problem =
+                    format!("{destination:?} is neither a queue nor a topic of this broker");
                 return Err(self.wrong(setting, &problem));
             }
         }

@@ -69,7 +69,12 @@ impl TopicConfig {
             let checked = subscription.queue.check();
             checked.map_err(|error| relabelled(error, "subscription", &path))?;
             if name.contains('/') {
-                return Err(wrong("subscription", &path, "Name", "must have one segment"));
+                return Err(wrong(
+                    "subscription",
+                    &path,
+                    "Name",
+                    "must have one segment",
+                ));
             }
             if subscription.queue.duplicate_detection_window.is_some() {
                 let problem = "belongs to the topic, not to a subscription";

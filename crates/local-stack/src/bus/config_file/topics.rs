@@ -233,3 +233,131 @@ fn amqp(
     };
     values.into_iter().map(convert).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::config::BrokerConfig;
+
+    /// The topic of the emulator's own sample, shortened, and what else a file may ask for.
+    const SAMPLE: &str = r#"{
+      "UserConfig": { "Namespaces": [{ "Name": "sbemulatorns", "Queues": [{ "Name": "all" }],
+        "Topics": [{
+          "Name": "topic.1",
+          "Properties": {
+            "DefaultMessageTimeToLive": "PT1H",
+            "DuplicateDetectionHistoryTimeWindow": "PT20S",
+            "RequiresDuplicateDetection": true },
+          "Subscriptions": [
+            { "Name": "subscription.1",
+              "Properties": {
+                "DeadLetteringOnMessageExpiration": false,
+                "DefaultMessageTimeToLive": "PT1H",
+                "LockDuration": "PT1M",
+                "MaxDeliveryCount": 3,
+                "ForwardDeadLetteredMessagesTo": "",
+                "ForwardTo": "",
+                "RequiresSession": false },
+              "Rules": [
+                { "Name": "app-prop-filter-1", "Properties": {
+                    "FilterType": "Correlation",
+                    "CorrelationFilter": {
+                      "ContentType": "application/text", "CorrelationId": "id1",
+                      "Label": "subject1", "MessageId": "msgid1", "ReplyTo": "someQueue",
+                      "ReplyToSessionId": "sessionId", "SessionId": "session1", "To": "xyz",
+                      "Properties": { "prop3": "value3" } } } },
+                { "Name": "sql-1", "Properties": {
+                    "FilterType": "Sql",
+                    "SqlFilter": { "SqlExpression": "user.prop = @p", "Parameters": { "@p": 1 } },
+                    "Action": { "SqlExpression": "SET user.other = 2" } } } ] },
+            { "Name": "subscription.2",
+              "Properties": {
+                "ForwardTo": "all", "DeadLetteringOnFilterEvaluationExceptions": false } }
+          ] }]
+      }], "Logging": { "Type": "File" } }
+    }"#;
+
+    fn topic() -> TopicConfig {
+        let mut config = BrokerConfig::from_emulator_json(SAMPLE).unwrap();
+        config.topics.remove(0)
+    }
+
+    #[test]
+    fn the_emulators_sample_is_understood() {
+        let topic = topic();
+        assert_eq!(topic.name, "topic.1");
+        assert_eq!(topic.default_ttl, Some(3_600.std_seconds()));
+        assert_eq!(topic.duplicate_detection_window, Some(20.std_seconds()));
+        let [first, second] = &topic.subscriptions[..] else {
+            panic!("{topic:?}")
+        };
+        assert_eq!(first.queue.max_delivery_count, 3);
+        assert!(first.dead_letter_on_filter_errors);
+        let names: Vec<_> = first.rules.iter().map(ParsedRule::name).collect();
+        assert_eq!(names, ["app-prop-filter-1", "sql-1"]);
+        assert_eq!(second.queue.forward_to.as_deref(), Some("all"));
+        assert!(!second.dead_letter_on_filter_errors);
+        assert_eq!(second.rules, [ParsedRule::select_all()]);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_refused_with_its_entity_and_name() {
+        for (from, to, error) in [
+            (
+                "user.prop = @p",
+                "user.prop == 1",
+                r#"rule "topic.1/Subscriptions/subscription.1/Rules/sql-1": SqlFilter expects a value at character 12 of: user.prop == 1"#,
+            ),
+            (
+                "SET user.other = 2",
+                "user.other = 2",
+                r#"rule "topic.1/Subscriptions/subscription.1/Rules/sql-1": Action expects SET or REMOVE at character 1 of: user.other = 2"#,
+            ),
+            (
+                r#""FilterType": "Sql""#,
+                r#""FilterType": "Correlation""#,
+                r#"rule "topic.1/Subscriptions/subscription.1/Rules/sql-1": FilterType must be "Sql" beside a SqlFilter or "Correlation" beside a CorrelationFilter"#,
+            ),
+            (
+                r#""ForwardTo": "all""#,
+                r#""ForwardTo": "none""#,
+                r#"subscription "topic.1/Subscriptions/subscription.2": ForwardTo "none" is neither a queue nor a topic of this broker"#,
+            ),
+            (
+                r#""PT1M""#,
+                r#""PT9M""#,
+                r#"subscription "topic.1/Subscriptions/subscription.1": LockDuration must be above zero and at most 5 minutes"#,
+            ),
+            (
+                r#""PT20S""#,
+                r#""20 s""#,
+                r#"topic "topic.1": DuplicateDetectionHistoryTimeWindow "20 s" is not an ISO 8601 duration such as "PT1M""#,
+            ),
+            (
+                r#""Name": "subscription.2""#,
+                r#""Name": "SUBSCRIPTION.1""#,
+                r#"subscription "topic.1/Subscriptions/SUBSCRIPTION.1": Name is the name of two subscriptions of the topic"#,
+            ),
+            (
+                r#""Name": "all""#,
+                r#""Name": "TOPIC.1""#,
+                r#"topic "topic.1": Name is the name of two queues or topics"#,
+            ),
+            (
+                r#""Name": "sql-1""#,
+                r#""Name": "App-Prop-Filter-1""#,
+                r#"rule "topic.1/Subscriptions/subscription.1/Rules/App-Prop-Filter-1": Name is the name of two rules of the subscription"#,
+            ),
+        ] {
+            let json = SAMPLE.replacen(from, to, 1);
+            assert_ne!(json, SAMPLE, "{from}");
+            let refusal = BrokerConfig::from_emulator_json(&json).unwrap_err();
+            assert_eq!(refusal.to_string(), error);
+        }
+        let json = SAMPLE.replacen("MaxDeliveryCount", "MaxDeliveryCuont", 1);
+        let refusal = BrokerConfig::from_emulator_json(&json).unwrap_err();
+        let refusal = refusal.to_string();
+        assert!(refusal.contains("subscription.1"), "{refusal}");
+        assert!(refusal.contains("MaxDeliveryCuont"), "{refusal}");
+    }
+}

@@ -68,7 +68,10 @@ fn piece(rest: &[char]) -> Result<(Token, usize), String> {
             let length = word(rest);
             Ok((Token::Word(rest[..length].iter().collect()), length))
         }
-        letter if is_digit(letter) || (letter == '.' && rest.get(1).copied().is_some_and(is_digit)) => {
+        letter
+            if is_digit(letter)
+                || (letter == '.' && rest.get(1).copied().is_some_and(is_digit)) =>
+        {
             number(rest)
         }
         letter => {

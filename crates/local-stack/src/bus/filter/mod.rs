@@ -15,6 +15,8 @@ mod rule_set;
 mod subject;
 mod value;
 
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -54,11 +56,14 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Filter {
     True,
-    Sql {
-        expression: String,
-        condition: Predicate,
-    },
+    Sql(Sql),
     Correlation(CorrelationFilter),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sql {
+    pub(crate) expression: String,
+    condition: Predicate,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -106,10 +111,10 @@ impl Rule {
         })?;
         Rule::named(
             name.into(),
-            Filter::Sql {
+            Filter::Sql(Sql {
                 expression: expression.to_owned(),
                 condition,
-            },
+            }),
         )
     }
 
@@ -173,8 +178,8 @@ impl Rule {
         match &self.filter {
             Filter::True => Ok(true),
             Filter::Correlation(filter) => Ok(filter.matches(subject)),
-            Filter::Sql { condition, .. } => {
-                Ok(evaluate::predicate(condition, subject, fresh)? == Some(true))
+            Filter::Sql(sql) => {
+                Ok(evaluate::predicate(&sql.condition, subject, fresh)? == Some(true))
             }
         }
     }

@@ -103,8 +103,8 @@ struct Parser<'p> {
 
 impl<'p> Parser<'p> {
     fn new(expression: &str, parameters: &'p Parameters) -> Result<Self, Misfit> {
-        let pieces =
-            lexer::pieces(expression).map_err(|(position, problem)| Misfit { position, problem })?;
+        let pieces = lexer::pieces(expression)
+            .map_err(|(position, problem)| Misfit { position, problem })?;
         Ok(Parser {
             pieces,
             next: 0,

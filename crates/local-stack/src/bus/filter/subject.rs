@@ -221,7 +221,9 @@ fn converted(before: Option<&Value>, value: &Scalar) -> Value {
             u64::try_from(*number).ok().map(Value::Ulong)
         }
         #[expect(clippy::cast_precision_loss, reason = "as C# converts")]
-        (Some(Value::Double(_)), Scalar::Int(number)) => Some(Value::Double((*number as f64).into())),
+        (Some(Value::Double(_)), Scalar::Int(number)) => {
+            Some(Value::Double((*number as f64).into()))
+        }
         (Some(Value::String(_)), value) => value.to_text().map(Value::String),
         (Some(Value::Int(_)), Scalar::Text(text)) => text.parse().ok().map(Value::Int),
         (Some(Value::Long(_)), Scalar::Text(text)) => text.parse().ok().map(Value::Long),

@@ -155,7 +155,10 @@ fn null_tests_in_lists_and_patterns_know_the_unknown() {
         ("missing IS NULL AND nothing IS NULL", T),
         ("color IS NULL", F),
         ("color IS NOT NULL AND sys.To IS NULL", T),
-        ("EXISTS(color) AND EXISTS(nothing) AND NOT EXISTS(missing)", T),
+        (
+            "EXISTS(color) AND EXISTS(nothing) AND NOT EXISTS(missing)",
+            T,
+        ),
         ("EXISTS(sys.Label)", T),
         ("color IN ('red', 'blue')", T),
         ("color NOT IN ('red', 'blue')", F),
@@ -165,7 +168,10 @@ fn null_tests_in_lists_and_patterns_know_the_unknown() {
         ("color IN ('red', missing)", U),
         ("color IN ('blue', missing)", T),
         ("color LIKE 'bl%'", T),
-        ("color LIKE 'b_ue' AND color LIKE '%' AND color LIKE '%%u%'", T),
+        (
+            "color LIKE 'b_ue' AND color LIKE '%' AND color LIKE '%%u%'",
+            T,
+        ),
         ("color LIKE 'b_e'", F),
         ("color NOT LIKE 'r%'", T),
         ("missing LIKE '%'", U),
@@ -189,11 +195,20 @@ fn what_csharp_would_not_compile_is_an_evaluation_error() {
     for (expression, problem) in [
         ("color = 1", "'=' cannot be applied to string and long"),
         ("color < 'x'", "'<' cannot be applied to string and string"),
-        ("urgent > false", "'>' cannot be applied to boolean and boolean"),
-        ("quantity + color = 1", "'+' cannot be applied to long and string"),
+        (
+            "urgent > false",
+            "'>' cannot be applied to boolean and boolean",
+        ),
+        (
+            "quantity + color = 1",
+            "'+' cannot be applied to long and string",
+        ),
         ("quantity / 0 = 1", "'/' has no result"),
         ("9223372036854775807 + quantity = 1", "'+' has no result"),
-        ("quantity LIKE '1%'", "what LIKE compares must be a string and is a long"),
+        (
+            "quantity LIKE '1%'",
+            "what LIKE compares must be a string and is a long",
+        ),
         ("-color = 1", "a sign before a string"),
         ("color LIKE 'x' ESCAPE 'ab'", "must be one character"),
         ("sys.Colour = 'x'", "no system property 'Colour'"),
@@ -216,12 +231,18 @@ fn a_malformed_expression_is_refused_with_its_place() {
         ("1 AND 1=1", "has a value where a condition is expected"),
         ("(1=1) + 1 = 2", "has a condition where a value is expected"),
         ("a=1 b=2", "goes on after its end at character 5"),
-        ("sys.in = 1", "keyword in where a property is expected; write [in]"),
+        (
+            "sys.in = 1",
+            "keyword in where a property is expected; write [in]",
+        ),
         ("other.color = 1", "unknown scope other"),
         ("length(color) = 1", "unknown function length()"),
         ("a = @x", "has no value for its parameter @x"),
         ("a IN ()", "expects a value"),
-        ("1 IS NULL", "IS NULL after something that is not a property"),
+        (
+            "1 IS NULL",
+            "IS NULL after something that is not a property",
+        ),
         ("a = 99999999999999999999", "which is too large"),
         ("a = 1x", "letters right after a number"),
         ("a = #", "unexpected '#'"),
@@ -351,7 +372,13 @@ fn a_malformed_action_is_refused() {
     let rule = Rule::sql("r", "1=1").unwrap();
     let many = "REMOVE a ".repeat(33);
     let refused = rule.with_action(&many).unwrap_err();
-    assert_eq!(refused, RuleError::TooManyStatements { count: 33, limit: 32 });
+    assert_eq!(
+        refused,
+        RuleError::TooManyStatements {
+            count: 33,
+            limit: 32
+        }
+    );
 }
 
 #[test]
@@ -381,9 +408,47 @@ fn rules_without_an_action_give_one_copy_together_and_those_with_one_each_their_
 /// Pieces of the language in any order, and any text at all.
 fn any_expression() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
-        "a", "sys.", "user.", "[b c]", "\"d\"", "'x'", "1", "2.5", "1e3", "@p", "(", ")", ",", ";",
-        "=", "<>", "<", ">=", "+", "-", "*", "/", "%", "AND", "OR", "NOT", "IN", "LIKE", "ESCAPE",
-        "IS", "NULL", "EXISTS", "TRUE", "SET", "REMOVE", "property(", "newid()", "'", "[", "é", ".",
+        "a",
+        "sys.",
+        "user.",
+        "[b c]",
+        "\"d\"",
+        "'x'",
+        "1",
+        "2.5",
+        "1e3",
+        "@p",
+        "(",
+        ")",
+        ",",
+        ";",
+        "=",
+        "<>",
+        "<",
+        ">=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "LIKE",
+        "ESCAPE",
+        "IS",
+        "NULL",
+        "EXISTS",
+        "TRUE",
+        "SET",
+        "REMOVE",
+        "property(",
+        "newid()",
+        "'",
+        "[",
+        "é",
+        ".",
     ]);
     prop_oneof![
         prop::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.join(" ")),

@@ -1,6 +1,7 @@
 //! The queue's behaviour, told the time by hand.
 
 mod arrival;
+mod departures;
 mod numbers;
 mod settlement;
 mod time_passing;

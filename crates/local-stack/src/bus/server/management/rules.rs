@@ -115,7 +115,7 @@ fn correlation(body: &Body<'_>) -> CorrelationFilter {
 fn description(rule: &Rule) -> Value {
     let filter = match rule.filter() {
         Filter::True => described(TRUE_FILTER, Vec::new()),
-        Filter::Sql { expression, .. } => described(SQL, vec![Value::String(expression.clone())]),
+        Filter::Sql(sql) => described(SQL, vec![Value::String(sql.expression.clone())]),
         Filter::Correlation(filter) => described(CORRELATION_FILTER, fields(filter)),
     };
     let action = match rule.action() {
