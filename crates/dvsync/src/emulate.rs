@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use local_stack::bus::{Broker, BrokerConfig};
+use local_stack::bus::{Broker, BrokerConfig, TopicConfig};
 use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
 use local_stack::target::{Target, TargetConfig};
@@ -38,8 +38,11 @@ enum Part {
         /// A queue with default settings; repeatable.
         #[arg(long = "queue")]
         queues: Vec<String>,
-        /// Queues in the shape of Microsoft's emulator's Config.json.
-        #[arg(long, conflicts_with = "queues")]
+        /// A topic and its subscriptions, all with default settings; repeatable.
+        #[arg(long = "topic", value_name = "NAME/SUBSCRIPTION[,SUBSCRIPTION]")]
+        topics: Vec<String>,
+        /// Queues and topics in the shape of Microsoft's emulator's Config.json.
+        #[arg(long, conflicts_with_all = ["queues", "topics"])]
         config: Option<PathBuf>,
     },
     /// The Dataverse Web API with accounts, contacts and the outbox.
@@ -89,7 +92,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     let port = options.listen.port();
     match options.part {
-        Part::ServiceBus { queues, config } => {
+        Part::ServiceBus {
+            queues,
+            topics,
+            config,
+        } => {
             let mut config = match config {
                 Some(path) => {
                     let text = fs::read_to_string(&path)
@@ -97,19 +104,33 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                     BrokerConfig::from_emulator_json(&text)
                         .with_context(|| path.display().to_string())?
                 }
-                None if queues.is_empty() => {
-                    bail!("name the queues: --queue outbound --queue inbound, or --config FILE")
+                None if queues.is_empty() && topics.is_empty() => {
+                    bail!(
+                        "name the queues and topics: --queue outbound --topic orders/billing,stock, \
+                         or --config FILE"
+                    )
                 }
-                None => BrokerConfig::with_queues(queues.iter().map(String::as_str)),
+                None => {
+                    let mut config = BrokerConfig::with_queues(queues.iter().map(String::as_str));
+                    let topics = topics.iter().map(|topic| topic_config(topic));
+                    config.topics = topics.collect::<anyhow::Result<_>>()?;
+                    config
+                }
             };
             config.listen = options.listen;
             let broker = Broker::start(config).await?;
-            let mut queues = broker.queues();
-            queues.sort();
+            let sorted = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
             say(
                 options.json,
                 &json!({
-                    "connectionString": broker.connection_string(), "listen": broker.addr().to_string(), "queues": queues,
+                    "connectionString": broker.connection_string(),
+                    "listen": broker.addr().to_string(),
+                    "queues": sorted(broker.queues()),
+                    "topics": sorted(broker.topics()),
+                    "subscriptions": sorted(broker.subscriptions()),
                 }),
             );
             stopped().await?;
@@ -183,6 +204,18 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         Part::KeyVault { secrets, ca } => key_vault(port, options.json, &secrets, &ca).await?,
     }
     Ok(())
+}
+
+/// A topic from `NAME/SUBSCRIPTION[,SUBSCRIPTION]`. The last slash ends the topic's name, which may
+/// hold others.
+fn topic_config(text: &str) -> anyhow::Result<TopicConfig> {
+    let (name, subscriptions) = text.rsplit_once('/').with_context(|| {
+        format!("--topic {text} names no subscription; write NAME/SUBSCRIPTION[,SUBSCRIPTION]")
+    })?;
+    Ok(TopicConfig::with_subscriptions(
+        name,
+        subscriptions.split(','),
+    ))
 }
 
 async fn key_vault(

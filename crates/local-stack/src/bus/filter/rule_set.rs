@@ -14,7 +14,8 @@ pub(crate) struct RuleSet(Vec<Rule>);
 pub(crate) enum RuleSetError {
     #[error("A rule named '{0}' already exists in the subscription.")]
     AlreadyExists(String),
-    #[error("There is no rule named '{0}' in the subscription.")]
+    /// In the words by which the official JavaScript client tells this from other faults.
+    #[error("The messaging entity '{0}' could not be found.")]
     NotFound(String),
 }
 

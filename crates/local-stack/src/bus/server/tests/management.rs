@@ -6,7 +6,7 @@ use time::Duration;
 use super::*;
 
 /// A peer with a request link on handle 0 and a reply link on handle 1.
-fn requester(stage: &Stage, node: &str) -> Peer {
+pub(super) fn requester(stage: &Stage, node: &str) -> Peer {
     let mut peer = stage.peer();
     peer.attach_sender(0, node);
     peer.attach_receiver(1, node);
@@ -34,7 +34,7 @@ fn request_with(
 }
 
 /// An answer: correlation id, application properties, body.
-struct Answer {
+pub(super) struct Answer {
     correlation_id: Value,
     properties: Map,
     body: Value,
@@ -53,17 +53,17 @@ impl Answer {
         }
     }
 
-    fn status(&self) -> i64 {
+    pub(super) fn status(&self) -> i64 {
         values::get(&self.properties, "statusCode")
             .and_then(values::integer)
             .unwrap()
     }
 
-    fn condition(&self) -> Option<&Value> {
+    pub(super) fn condition(&self) -> Option<&Value> {
         values::get(&self.properties, "errorCondition")
     }
 
-    fn member(&self, name: &str) -> Value {
+    pub(super) fn member(&self, name: &str) -> Value {
         let Value::Map(map) = &self.body else {
             panic!("{:?}", self.body)
         };
@@ -86,7 +86,7 @@ fn ask(peer: &mut Peer, delivery_id: SequenceNo, message: Bytes) -> Answer {
     Answer::read(payload)
 }
 
-fn operate(
+pub(super) fn operate(
     peer: &mut Peer,
     delivery_id: SequenceNo,
     operation: &str,

@@ -4,6 +4,7 @@ mod failures;
 mod links;
 mod management;
 mod settlement;
+mod topics;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
