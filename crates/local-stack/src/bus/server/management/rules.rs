@@ -15,10 +15,11 @@ use crate::bus::wire::values::Map;
 
 const RULE_DESCRIPTION: u64 = 0x137_0000_0004;
 const EMPTY_ACTION: u64 = 0x137_0000_0005;
-/// Of the filter and of the action.
-const SQL: u64 = 0x137_0000_0006;
-const TRUE_FILTER: u64 = 0x137_0000_0007;
-const CORRELATION_FILTER: u64 = 0x137_0000_0009;
+const SQL_ACTION: u64 = 0x137_0000_0006;
+/// Filters have a digit less than rules and actions.
+const SQL_FILTER: u64 = 0x13_7000_0006;
+const TRUE_FILTER: u64 = 0x13_7000_0007;
+const CORRELATION_FILTER: u64 = 0x13_7000_0009;
 
 /// `add-rule`.
 pub(super) fn add(entity: &Entity, body: &Body<'_>) -> Result<Answer, Refusal> {
@@ -115,11 +116,11 @@ fn correlation(body: &Body<'_>) -> CorrelationFilter {
 fn description(rule: &Rule) -> Value {
     let filter = match rule.filter() {
         Filter::True => described(TRUE_FILTER, Vec::new()),
-        Filter::Sql(sql) => described(SQL, vec![Value::String(sql.expression.clone())]),
+        Filter::Sql(sql) => described(SQL_FILTER, vec![Value::String(sql.expression.clone())]),
         Filter::Correlation(filter) => described(CORRELATION_FILTER, fields(filter)),
     };
     let action = match rule.action() {
-        Some(expression) => described(SQL, vec![Value::String(expression.to_owned())]),
+        Some(expression) => described(SQL_ACTION, vec![Value::String(expression.to_owned())]),
         None => described(EMPTY_ACTION, Vec::new()),
     };
     let name = Value::String(rule.name().to_owned());

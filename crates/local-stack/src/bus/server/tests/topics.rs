@@ -260,13 +260,13 @@ fn rules_are_listed_page_by_page_in_the_documented_form() {
     fields[4] = text("red");
     fields.push(Value::Map(map([("n", Value::Int(1))])));
     let default = rule(
-        described(0x137_0000_0007, Vec::new()),
+        described(0x13_7000_0007, Vec::new()),
         no_action(),
         "$Default",
     );
-    let correlation = rule(described(0x137_0000_0009, fields), no_action(), "c");
+    let correlation = rule(described(0x13_7000_0009, fields), no_action(), "c");
     let sql = rule(
-        described(0x137_0000_0006, vec![text("n = 1")]),
+        described(0x13_7000_0006, vec![text("n = 1")]),
         described(0x137_0000_0006, vec![text("SET m = 2")]),
         "s",
     );
