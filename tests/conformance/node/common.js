@@ -24,7 +24,7 @@ class Scenario {
   }
 
   rules(subscription) {
-    return this.keep(this.client.createRuleManager(this.topic, subscription));
+    return this.client.createRuleManager(this.topic, subscription);
   }
 
   async publish(...messages) {

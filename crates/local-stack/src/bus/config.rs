@@ -112,7 +112,10 @@ impl QueueConfig {
             .clone()
             .any(|segment| segment.is_empty() || segment.starts_with('$'))
         {
-            return Err(self.wrong("Name", "is not the name of a queue"));
+            return Err(self.wrong(
+                "Name",
+                "is not a name: segments must not be empty or begin with $",
+            ));
         }
         if self.lock_duration.is_zero() || self.lock_duration > MAX_LOCK_DURATION {
             return Err(self.wrong("LockDuration", "must be above zero and at most 5 minutes"));
