@@ -1,4 +1,4 @@
-// What the scenarios of both files share.
+// What the scenarios of all files share.
 "use strict";
 
 const assert = require("node:assert/strict");

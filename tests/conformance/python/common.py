@@ -1,4 +1,4 @@
-"""What the scenarios of both files share."""
+"""What the scenarios of all files share."""
 
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone

@@ -111,10 +111,8 @@ impl Queue {
             .max_delivery_count
             .unwrap_or(config.max_delivery_count);
         config.default_ttl = limited(ttl);
-        config.duplicate_detection_window = properties
-            .requires_duplicate_detection
-            // The service's default window.
-            .then(|| window.unwrap_or(10.std_minutes()));
+        config.duplicate_detection_window =
+            detection_window(properties.requires_duplicate_detection, window);
         config.forward_to = named(properties.forward_to);
         config.forward_dead_letters_to = named(properties.forward_dead_lettered_messages_to);
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
@@ -137,6 +135,12 @@ fn read_duration(text: Option<String>) -> Result<Option<Duration>, String> {
             "{text:?} is not an ISO 8601 duration such as \"PT1M\""
         )),
     }
+}
+
+/// The window of duplicate detection, if that is on.
+fn detection_window(is_required: bool, window: Option<Duration>) -> Option<Duration> {
+    // The service's default window.
+    is_required.then(|| window.unwrap_or(10.std_minutes()))
 }
 
 /// A time to live that is a limit at all.

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_amqp::Value;
-use time::ext::NumericalStdDuration as _;
 
-use super::{Properties, Queue, limited, read_duration};
+use super::{Properties, Queue, detection_window, limited, read_duration};
 use crate::bus::config::ConfigError;
 use crate::bus::filter::{CorrelationFilter, Rule as ParsedRule, RuleError};
 use crate::bus::topic::{SubscriptionConfig, TopicConfig, relabelled, subscription_path, wrong};
@@ -114,10 +113,8 @@ impl Topic {
             properties.duplicate_detection_history_time_window,
         )?;
         config.default_ttl = limited(ttl);
-        config.duplicate_detection_window = properties
-            .requires_duplicate_detection
-            // The service's default window.
-            .then(|| window.unwrap_or(10.std_minutes()));
+        config.duplicate_detection_window =
+            detection_window(properties.requires_duplicate_detection, window);
         let subscriptions = subscriptions
             .into_iter()
             .map(|subscription| subscription.into_config(&config.name));
@@ -236,6 +233,8 @@ fn amqp(
 
 #[cfg(test)]
 mod tests {
+    use time::ext::NumericalStdDuration as _;
+
     use super::*;
     use crate::bus::config::BrokerConfig;
 
