@@ -8,7 +8,6 @@ mod reconnecting;
 mod scheduling;
 mod sending;
 mod settling;
-mod topics;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
