@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::queue::MAX_LOCK_DURATION;
+use super::security::Security;
+use super::timeouts::Timeouts;
 
 /// The largest message of the Standard tier, in bytes (Azure doc "Service Bus quotas").
 pub const STANDARD_MESSAGE_SIZE: usize = 256 * 1024;
@@ -20,6 +22,10 @@ pub struct BrokerConfig {
     pub queues: Vec<QueueConfig>,
     /// The largest encoded message that is taken, in bytes.
     pub max_message_size: usize,
+    /// Whom to trust; `None` takes any token that is well-formed, and links without one.
+    pub security: Option<Security>,
+    /// How long idle links and connections are kept.
+    pub timeouts: Timeouts,
 }
 
 impl BrokerConfig {
@@ -29,6 +35,8 @@ impl BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             queues: queues.into_iter().collect(),
             max_message_size: STANDARD_MESSAGE_SIZE,
+            security: None,
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -69,6 +77,9 @@ pub struct QueueConfig {
     pub default_ttl: Option<Duration>,
     /// Whether messages whose time to live runs out are dead-lettered rather than dropped.
     pub dead_letter_on_expiration: bool,
+    /// Once its messages, dead letters included, take up so many bytes, it takes no more of them;
+    /// `None` sets no limit.
+    pub max_size: Option<u64>,
 }
 
 impl QueueConfig {
@@ -81,6 +92,7 @@ impl QueueConfig {
             duplicate_detection_window: None,
             default_ttl: None,
             dead_letter_on_expiration: false,
+            max_size: None,
         }
     }
 

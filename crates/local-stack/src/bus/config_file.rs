@@ -87,6 +87,8 @@ struct Properties {
     forward_to: Option<String>,
     lock_duration: Option<String>,
     max_delivery_count: Option<u32>,
+    /// Not in Microsoft's emulator; named as in Azure.
+    max_size_in_megabytes: Option<f64>,
     requires_duplicate_detection: bool,
     requires_session: bool,
 }
@@ -134,6 +136,12 @@ impl Queue {
             .requires_duplicate_detection
             // The service's default window.
             .then(|| window.unwrap_or(10.std_minutes()));
+        config.max_size = match properties.max_size_in_megabytes {
+            // Whole numbers in Azure; tests do with less.
+            Some(megabytes) if megabytes > 0.0 => Some((megabytes * 1024.0 * 1024.0) as u64),
+            Some(_) => return Err(config.wrong("MaxSizeInMegabytes", "must be above zero")),
+            None => None,
+        };
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
         Ok(config)
     }

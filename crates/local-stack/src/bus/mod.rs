@@ -25,9 +25,13 @@
 mod broker;
 mod config;
 mod config_file;
+mod fault;
+mod hooks;
 mod iso_duration;
 mod queue;
+mod security;
 mod server;
+mod timeouts;
 mod view;
 mod wire;
 
@@ -35,6 +39,10 @@ pub use broker::{Broker, StartError};
 pub use config::{
     BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,
 };
+pub use fault::{Chance, ConnectionView, Disturbance, Fault, Operation, SERVER_BUSY, Script, Whom};
+pub use hooks::Hooks;
+pub use security::{AuthorizationRule, Identities, LOCAL_KEY, Rights, Role, Security};
+pub use timeouts::Timeouts;
 pub use view::{Counters, MessageState, MessageView, QueueCounts, QueueSnapshot};
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use fe2o3_amqp_types::definitions::{
 };
 use serde_amqp::primitives::Symbol;
 
+use crate::bus::queue::QueueFull;
 use crate::bus::wire::Malformed;
 
 /// An error that ends more than the operation it occurred in.
@@ -48,6 +49,16 @@ pub(super) fn message_too_large(delivery_id: u32, size: usize, limit: usize) -> 
          ({limit} bytes) currently allowed on the link."
     );
     error(LinkError::MessageSizeExceeded, text)
+}
+
+/// In the service's words.
+pub(super) fn queue_full(name: &str, full: &QueueFull) -> Error {
+    let text = format!(
+        "The maximum entity size has been reached or exceeded for Queue: '{name}'. Size of entity \
+         in bytes:{}, Max entity size in bytes: {}. QuotaType: EntitySize (QuotaExceeded).",
+        full.size, full.limit
+    );
+    error(AmqpError::ResourceLimitExceeded, text)
 }
 
 pub(super) fn no_such_entity(name: &str) -> Error {

@@ -7,19 +7,24 @@
 pub(crate) mod address;
 mod attach;
 mod cbs;
+mod claims;
 pub(crate) mod connection;
 mod context;
 mod disposition;
+mod disturbed;
 mod engine;
 pub(crate) mod entity;
 mod failure;
 mod handshake;
 pub(crate) mod hub;
+mod idle;
 mod incoming;
 mod link;
 mod management;
 mod outgoing;
+pub(crate) mod registry;
 mod request;
+mod requests;
 mod session;
 
 #[cfg(test)]
