@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use local_stack::bus::{Broker, BrokerConfig};
+use local_stack::bus::{Broker, BrokerAdmin, BrokerConfig};
 use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
 use local_stack::target::{Target, TargetConfig};
@@ -41,6 +41,12 @@ enum Part {
         /// Queues in the shape of Microsoft's emulator's Config.json.
         #[arg(long, conflicts_with = "queues")]
         config: Option<PathBuf>,
+        /// Verify tokens: the key of the connection string is good, others are not.
+        #[arg(long)]
+        verify_tokens: bool,
+        /// Serve test hooks over HTTP on this loopback address; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS")]
+        admin_listen: Option<SocketAddr>,
     },
     /// The Dataverse Web API with accounts, contacts and the outbox.
     Dataverse {
@@ -89,7 +95,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     let port = options.listen.port();
     match options.part {
-        Part::ServiceBus { queues, config } => {
+        Part::ServiceBus {
+            queues,
+            config,
+            verify_tokens,
+            admin_listen,
+        } => {
             let mut config = match config {
                 Some(path) => {
                     let text = fs::read_to_string(&path)
@@ -103,16 +114,30 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 None => BrokerConfig::with_queues(queues.iter().map(String::as_str)),
             };
             config.listen = options.listen;
+            if verify_tokens {
+                config.security.get_or_insert_default();
+            }
             let broker = Broker::start(config).await?;
+            let admin = match admin_listen {
+                Some(addr) if !addr.ip().is_loopback() => {
+                    bail!("--admin-listen {addr} is not a loopback address")
+                }
+                Some(addr) => Some(BrokerAdmin::start(broker.hooks(), addr.port()).await?),
+                None => None,
+            };
             let mut queues = broker.queues();
             queues.sort();
-            say(
-                options.json,
-                &json!({
-                    "connectionString": broker.connection_string(), "listen": broker.addr().to_string(), "queues": queues,
-                }),
-            );
+            let mut where_it_is = json!({
+                "connectionString": broker.connection_string(), "listen": broker.addr().to_string(), "queues": queues,
+            });
+            if let Some(admin) = &admin {
+                where_it_is["admin"] = json!(admin.url());
+            }
+            say(options.json, &where_it_is);
             stopped().await?;
+            if let Some(admin) = admin {
+                admin.shutdown().await;
+            }
             broker.shutdown().await;
         }
         Part::Dataverse {

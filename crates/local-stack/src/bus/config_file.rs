@@ -1,6 +1,8 @@
 //! Reads queues from the configuration file of Microsoft's own Service Bus emulator
 //! (Azure doc "Test locally by using the Azure Service Bus emulator": `Config.json`).
 
+mod rules;
+
 use serde::Deserialize;
 use time::ext::NumericalStdDuration as _;
 
@@ -32,8 +34,13 @@ impl BrokerConfig {
                 name: topic.name,
             });
         }
+        let mut security = namespace
+            .shared_access_authorization_rules
+            .map(|rules| rules::security(rules, &namespace.queues))
+            .transpose()?;
         let queues = namespace.queues.into_iter().map(Queue::into_config);
-        let config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
+        let mut config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
+        config.security = security.take();
         config.check()?;
         Ok(config)
     }
@@ -58,6 +65,9 @@ struct Namespace {
     name: String,
     #[serde(default)]
     queues: Vec<Queue>,
+    /// Not in Microsoft's emulator, which trusts everybody. Present, even empty, it makes the
+    /// broker verify tokens.
+    shared_access_authorization_rules: Option<Vec<rules::Rule>>,
     #[serde(default)]
     topics: Vec<Topic>,
 }
@@ -74,6 +84,9 @@ struct Queue {
     name: String,
     #[serde(default)]
     properties: Properties,
+    /// Keys of this queue alone; for these the namespace must have the member too.
+    #[serde(default)]
+    shared_access_authorization_rules: Vec<rules::Rule>,
 }
 
 /// Durations stay text here, so that an error can name the queue.
@@ -95,7 +108,9 @@ struct Properties {
 
 impl Queue {
     fn into_config(self) -> Result<QueueConfig, ConfigError> {
-        let Queue { name, properties } = self;
+        let Queue {
+            name, properties, ..
+        } = self;
         let mut config = QueueConfig::named(name);
         let unsupported = [
             ("RequiresSession", properties.requires_session),

@@ -19,9 +19,12 @@
 //! Where the service's behaviour is not written down anywhere, the choice made here is marked with
 //! its source in the SDKs, or listed in `docs/azure-assumptions.md`.
 //!
-//! Not here: topics, sessions, transactions, persistence, token verification, TLS, the service's
-//! own time-outs for idle links.
+//! Beside them, what tests need of a namespace: `fault` and [`Hooks`] make it misbehave on purpose,
+//! [`Security`] has it look at tokens, [`Timeouts`] has it lose patience.
+//!
+//! Not here: topics, sessions, transactions, persistence, TLS.
 
+mod admin;
 mod broker;
 mod config;
 mod config_file;
@@ -35,6 +38,7 @@ mod timeouts;
 mod view;
 mod wire;
 
+pub use admin::BrokerAdmin;
 pub use broker::{Broker, StartError};
 pub use config::{
     BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,

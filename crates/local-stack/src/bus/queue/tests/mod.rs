@@ -2,6 +2,7 @@
 
 mod arrival;
 mod numbers;
+mod quota;
 mod settlement;
 mod time_passing;
 mod waiting;

@@ -6,7 +6,7 @@ use time::Duration;
 use super::*;
 
 /// A peer with a request link on handle 0 and a reply link on handle 1.
-fn requester(stage: &Stage, node: &str) -> Peer {
+pub(super) fn requester(stage: &Stage, node: &str) -> Peer {
     let mut peer = stage.peer();
     peer.attach_sender(0, node);
     peer.attach_receiver(1, node);
@@ -15,12 +15,12 @@ fn requester(stage: &Stage, node: &str) -> Peer {
     peer
 }
 
-fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
+pub(super) fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
     let properties = [("operation", Value::String(operation.to_owned()))];
     request_with(message_id, properties, body)
 }
 
-fn request_with(
+pub(super) fn request_with(
     message_id: Value,
     properties: impl IntoIterator<Item = (&'static str, Value)>,
     body: Value,
@@ -34,14 +34,14 @@ fn request_with(
 }
 
 /// An answer: correlation id, application properties, body.
-struct Answer {
-    correlation_id: Value,
-    properties: Map,
+pub(super) struct Answer {
+    pub(super) correlation_id: Value,
+    pub(super) properties: Map,
     body: Value,
 }
 
 impl Answer {
-    fn read(message: &Bytes) -> Self {
+    pub(super) fn read(message: &Bytes) -> Self {
         let sections = section::split(message).unwrap();
         let Value::List(mut fields) = values::section_value(&sections.properties).unwrap() else {
             panic!()
@@ -53,13 +53,13 @@ impl Answer {
         }
     }
 
-    fn status(&self) -> i64 {
+    pub(super) fn status(&self) -> i64 {
         values::get(&self.properties, "statusCode")
             .and_then(values::integer)
             .unwrap()
     }
 
-    fn condition(&self) -> Option<&Value> {
+    pub(super) fn condition(&self) -> Option<&Value> {
         values::get(&self.properties, "errorCondition")
     }
 
@@ -86,7 +86,7 @@ fn ask(peer: &mut Peer, delivery_id: SequenceNo, message: Bytes) -> Answer {
     Answer::read(payload)
 }
 
-fn operate(
+pub(super) fn operate(
     peer: &mut Peer,
     delivery_id: SequenceNo,
     operation: &str,
@@ -102,7 +102,7 @@ fn operate(
 }
 
 /// Puts a message into `q` and locks it; its token.
-fn lock(stage: &Stage) -> Uuid {
+pub(super) fn lock(stage: &Stage) -> Uuid {
     let mut peer = stage.peer();
     peer.attach_sender(0, "q");
     peer.send_message(0, "a");

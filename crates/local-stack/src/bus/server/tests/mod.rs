@@ -1,9 +1,12 @@
 //! The protocol engine against a peer that is written out frame by frame.
 
 mod failures;
+mod faults;
 mod links;
 mod management;
 mod settlement;
+mod timeouts;
+mod tokens;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
