@@ -62,6 +62,17 @@ fn a_busy_service_takes_the_next_message_after_it_refused_some() {
 }
 
 #[test]
+fn a_reason_always_has_its_third_field_because_a_client_reads_it() {
+    let stage = Stage::new();
+    let mut peer = sender(&stage);
+    stage.script(Script::once(Fault::busy()).on(Operation::Send, "q"));
+    let DeliveryState::Rejected(rejected) = peer.send_message(0, "a") else {
+        panic!()
+    };
+    assert!(rejected.error.unwrap().info.is_some());
+}
+
+#[test]
 fn a_message_that_is_never_confirmed_is_there_or_not_as_the_script_says() {
     let stage = Stage::new();
     let mut peer = sender(&stage);
