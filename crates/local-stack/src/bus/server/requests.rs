@@ -77,6 +77,7 @@ fn status(reason: &Error) -> i32 {
         .unwrap_or_default()
     {
         "amqp:unauthorized-access" | "com.microsoft:auth-failed" => 401,
+        "amqp:resource-limit-exceeded" => 403,
         "amqp:not-found" | "com.microsoft:message-not-found" => 404,
         "com.microsoft:timeout" => 408,
         "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => 410,

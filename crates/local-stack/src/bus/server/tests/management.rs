@@ -306,7 +306,7 @@ fn renewing_tells_the_new_end_or_that_the_lock_is_lost() {
     assert_eq!(answer.status(), 410);
 }
 
-fn scheduled(id: &str, due: OffsetDateTime) -> Value {
+pub(super) fn scheduled(id: &str, due: OffsetDateTime) -> Value {
     let mut annotations = Map::new();
     annotations.insert(
         values::symbol("x-opt-scheduled-enqueue-time"),
