@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use local_stack::bus::{Broker, BrokerConfig, TopicConfig};
+use local_stack::bus::{Broker, BrokerAdmin, BrokerConfig, TopicConfig};
 use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
 use local_stack::target::{Target, TargetConfig};
@@ -44,6 +44,12 @@ enum Part {
         /// Queues and topics in the shape of Microsoft's emulator's Config.json.
         #[arg(long, conflicts_with_all = ["queues", "topics"])]
         config: Option<PathBuf>,
+        /// Verify tokens: the key of the connection string is good, others are not.
+        #[arg(long)]
+        verify_tokens: bool,
+        /// Serve test hooks over HTTP on this loopback address; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS")]
+        admin_listen: Option<SocketAddr>,
     },
     /// The Dataverse Web API with accounts, contacts and the outbox.
     Dataverse {
@@ -96,6 +102,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             queues,
             topics,
             config,
+            verify_tokens,
+            admin_listen,
         } => {
             let mut config = match config {
                 Some(path) => {
@@ -118,22 +126,36 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 }
             };
             config.listen = options.listen;
+            if verify_tokens {
+                config.security.get_or_insert_default();
+            }
             let broker = Broker::start(config).await?;
+            let admin = match admin_listen {
+                Some(addr) if !addr.ip().is_loopback() => {
+                    bail!("--admin-listen {addr} is not a loopback address")
+                }
+                Some(addr) => Some(BrokerAdmin::start(broker.hooks(), addr.port()).await?),
+                None => None,
+            };
             let sorted = |mut names: Vec<String>| {
                 names.sort();
                 names
             };
-            say(
-                options.json,
-                &json!({
-                    "connectionString": broker.connection_string(),
-                    "listen": broker.addr().to_string(),
-                    "queues": sorted(broker.queues()),
-                    "topics": sorted(broker.topics()),
-                    "subscriptions": sorted(broker.subscriptions()),
-                }),
-            );
+            let mut where_it_is = json!({
+                "connectionString": broker.connection_string(),
+                "listen": broker.addr().to_string(),
+                "queues": sorted(broker.queues()),
+                "topics": sorted(broker.topics()),
+                "subscriptions": sorted(broker.subscriptions()),
+            });
+            if let Some(admin) = &admin {
+                where_it_is["admin"] = json!(admin.url());
+            }
+            say(options.json, &where_it_is);
             stopped().await?;
+            if let Some(admin) = admin {
+                admin.shutdown().await;
+            }
             broker.shutdown().await;
         }
         Part::Dataverse {

@@ -4,6 +4,7 @@
 const assert = require("node:assert/strict");
 const { ServiceBusClient } = require("@azure/service-bus");
 const { WAIT, Scenario, bodies, coded, inSeconds, number, one, pause, take } = require("./common");
+const errors = require("./errors");
 const topics = require("./topics");
 
 const scenarios = {
@@ -321,6 +322,7 @@ const scenarios = {
     assert.deepEqual(got, ["m0", "m1", "m2", "m3", "m4"]);
     await t.expectEmpty();
   },
+  ...errors,
   ...topics,
 };
 

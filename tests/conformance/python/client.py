@@ -22,6 +22,7 @@ from azure.servicebus.exceptions import (
     MessagingEntityNotFoundError,
 )
 
+import errors
 import topics
 from common import Scenario, body, expect, in_seconds, one, take
 
@@ -377,6 +378,7 @@ SCENARIOS = {
     "two receivers compete": two_receivers_compete,
     "time to live": time_to_live,
     "continuous receive": continuous_receive,
+    **errors.SCENARIOS,
     **topics.SCENARIOS,
 }
 

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::{BrokerConfig, ConfigError};
+use super::hooks::Hooks;
 use super::queue::SubQueue;
+use super::security::LOCAL_KEY;
 use super::server::connection;
 use super::server::entity::{Entity, system_clock};
 use super::server::hub::Hub;
@@ -59,8 +61,8 @@ impl Broker {
         self.addr
     }
 
-    /// A connection string for it, as the official clients and `service-bus` take them. The key is
-    /// an arbitrary one: any token is accepted.
+    /// A connection string for it, as the official clients and `service-bus` take them. Its key is
+    /// among those of [`Security::default`](super::Security).
     pub fn connection_string(&self) -> String {
         let host = match self.addr.ip() {
             ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
@@ -69,7 +71,7 @@ impl Broker {
         };
         format!(
             "Endpoint=sb://{host}:{};SharedAccessKeyName=RootManageSharedAccessKey;\
-             SharedAccessKey=local;UseDevelopmentEmulator=true;",
+             SharedAccessKey={LOCAL_KEY};UseDevelopmentEmulator=true;",
             self.addr.port()
         )
     }
@@ -118,6 +120,11 @@ impl Broker {
             queue.advance(now);
             queue.counters
         }))
+    }
+
+    /// The means to make it misbehave.
+    pub fn hooks(&self) -> Hooks {
+        Hooks::of(&self.hub)
     }
 
     /// Breaks every present connection without a word, as a network failure would. Clients may

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::queue::MAX_LOCK_DURATION;
+use super::security::Security;
+use super::timeouts::Timeouts;
 use super::topic::TopicConfig;
 
 /// The largest message of the Standard tier, in bytes (Azure doc "Service Bus quotas").
@@ -23,6 +25,10 @@ pub struct BrokerConfig {
     pub topics: Vec<TopicConfig>,
     /// The largest encoded message that is taken, in bytes.
     pub max_message_size: usize,
+    /// Whom to trust; `None` takes any token that is well-formed, and links without one.
+    pub security: Option<Security>,
+    /// How long idle links and connections are kept.
+    pub timeouts: Timeouts,
 }
 
 impl BrokerConfig {
@@ -33,6 +39,8 @@ impl BrokerConfig {
             queues: queues.into_iter().collect(),
             topics: Vec::new(),
             max_message_size: STANDARD_MESSAGE_SIZE,
+            security: None,
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -89,6 +97,9 @@ pub struct QueueConfig {
     pub forward_to: Option<String>,
     /// The queue or topic its dead-lettered messages are passed on to.
     pub forward_dead_letters_to: Option<String>,
+    /// Once its messages, dead letters included, take up so many bytes, it takes no more of them;
+    /// `None` sets no limit.
+    pub max_size: Option<u64>,
 }
 
 impl QueueConfig {
@@ -103,6 +114,7 @@ impl QueueConfig {
             dead_letter_on_expiration: false,
             forward_to: None,
             forward_dead_letters_to: None,
+            max_size: None,
         }
     }
 

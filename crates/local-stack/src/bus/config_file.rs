@@ -1,6 +1,7 @@
 //! Reads queues and topics from the configuration file of Microsoft's own Service Bus emulator
 //! (Azure doc "Test locally by using the Azure Service Bus emulator": `Config.json`).
 
+mod rules;
 mod topics;
 
 use std::time::Duration;
@@ -30,10 +31,15 @@ impl BrokerConfig {
                 name: second.name,
             });
         }
+        let security = namespace
+            .shared_access_authorization_rules
+            .map(|rules| rules::security(rules, &namespace.queues, &namespace.topics))
+            .transpose()?;
         let queues = namespace.queues.into_iter().map(Queue::into_config);
         let mut config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
         let topics = namespace.topics.into_iter().map(topics::Topic::into_config);
         config.topics = topics.collect::<Result<Vec<_>, _>>()?;
+        config.security = security;
         config.check()?;
         Ok(config)
     }
@@ -58,6 +64,9 @@ struct Namespace {
     name: String,
     #[serde(default)]
     queues: Vec<Queue>,
+    /// Not in Microsoft's emulator, which trusts everybody. Present, even empty, it makes the
+    /// broker verify tokens.
+    shared_access_authorization_rules: Option<Vec<rules::Rule>>,
     #[serde(default)]
     topics: Vec<topics::Topic>,
 }
@@ -68,6 +77,9 @@ struct Queue {
     name: String,
     #[serde(default)]
     properties: Properties,
+    /// Keys of this queue alone; for these the namespace must have the member too.
+    #[serde(default)]
+    shared_access_authorization_rules: Vec<rules::Rule>,
 }
 
 /// Durations stay text here, so that an error can name the queue.
@@ -81,13 +93,17 @@ struct Properties {
     forward_to: Option<String>,
     lock_duration: Option<String>,
     max_delivery_count: Option<u32>,
+    /// Not in Microsoft's emulator; named as in Azure.
+    max_size_in_megabytes: Option<f64>,
     requires_duplicate_detection: bool,
     requires_session: bool,
 }
 
 impl Queue {
     fn into_config(self) -> Result<QueueConfig, ConfigError> {
-        let Queue { name, properties } = self;
+        let Queue {
+            name, properties, ..
+        } = self;
         let mut config = QueueConfig::named(name);
         let unsupported = [("RequiresSession", properties.requires_session)];
         if let Some((setting, _)) = unsupported.into_iter().find(|(_, asked_for)| *asked_for) {
@@ -113,6 +129,8 @@ impl Queue {
         config.default_ttl = limited(ttl);
         config.duplicate_detection_window =
             detection_window(properties.requires_duplicate_detection, window);
+        config.max_size = size_limit(properties.max_size_in_megabytes)
+            .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
         config.forward_to = named(properties.forward_to);
         config.forward_dead_letters_to = named(properties.forward_dead_lettered_messages_to);
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
@@ -146,6 +164,16 @@ fn detection_window(is_required: bool, window: Option<Duration>) -> Option<Durat
 /// A time to live that is a limit at all.
 fn limited(ttl: Option<Duration>) -> Option<Duration> {
     ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS)
+}
+
+/// The most bytes an entity holds, if that is limited.
+fn size_limit(megabytes: Option<f64>) -> Result<Option<u64>, &'static str> {
+    match megabytes {
+        // Whole numbers in Azure; tests do with less.
+        Some(megabytes) if megabytes > 0.0 => Ok(Some((megabytes * 1024.0 * 1024.0) as u64)),
+        Some(_) => Err("must be above zero"),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use crate::bus::topic::{SubscriptionConfig, TopicConfig, relabelled, subscriptio
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub(super) struct Topic {
-    name: String,
+    pub(super) name: String,
+    /// Not in Microsoft's emulator; good for its subscriptions too.
+    #[serde(default)]
+    pub(super) shared_access_authorization_rules: Vec<super::rules::Rule>,
     #[serde(default)]
     properties: TopicProperties,
     #[serde(default)]
@@ -99,6 +102,7 @@ impl Topic {
             name,
             properties,
             subscriptions,
+            ..
         } = self;
         let mut config = TopicConfig::named(name);
         let duration = |setting: &str, text| {
@@ -133,6 +137,8 @@ impl Subscription {
         let queue = Queue {
             name: self.name,
             properties,
+            // A subscription has no keys of its own; those of its topic count.
+            shared_access_authorization_rules: Vec::new(),
         };
         config.queue = queue
             .into_config()

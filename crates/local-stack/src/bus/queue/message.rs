@@ -137,6 +137,11 @@ impl Message {
         Ok(messages)
     }
 
+    /// Bytes it takes up; header and annotations are not counted.
+    pub(crate) fn size(&self) -> u64 {
+        (self.properties.len() + self.application_properties.len() + self.body.len()) as u64
+    }
+
     /// The fields of the properties section by position.
     pub(crate) fn property_fields(&self) -> Vec<Value> {
         match values::section_value(&self.properties) {

@@ -11,7 +11,9 @@
 pub(crate) mod departures;
 pub(crate) mod duplicates;
 pub(crate) mod entry;
+mod forced;
 pub(crate) mod message;
+mod quota;
 mod requests;
 pub(crate) mod settle;
 mod store;
@@ -35,6 +37,7 @@ use self::waiters::ConsumerId;
 use super::config::QueueConfig;
 use super::view::{Counters, QueueCounts};
 
+pub(crate) use self::quota::QueueFull;
 pub(crate) use self::requests::NoSuchMessage;
 pub(super) use self::transitions::{DESCRIPTION, REASON};
 

@@ -23,6 +23,8 @@ pub(crate) struct Store {
     waiters: Waiters,
     /// Messages that became ready and for which no waiting receiver has been woken yet.
     unannounced: usize,
+    /// Bytes of all messages.
+    size: u64,
 }
 
 impl Store {
@@ -122,7 +124,13 @@ impl Store {
         self.waiters.take(count)
     }
 
+    /// Bytes of all messages.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     fn index(&mut self, entry: &Entry) {
+        self.size += entry.message.size();
         if entry.is_ready() {
             self.ready.insert(entry.sequence);
             self.unannounced += 1;
@@ -141,6 +149,7 @@ impl Store {
     }
 
     fn unindex(&mut self, entry: &Entry) {
+        self.size -= entry.message.size();
         if entry.is_ready() {
             self.ready.remove(&entry.sequence);
         }

@@ -11,11 +11,14 @@ use fe2o3_amqp_types::performatives::{Attach, Detach};
 
 use super::address::Address;
 use super::context::Context;
+use super::disturbed::Course;
 use super::entity::Entity;
 use super::failure::{Failure, error, no_such_entity};
 use super::link::{Incoming, Link, Outgoing, SEND_CREDIT, Source, Target};
 use super::session::Session;
+use crate::bus::fault::Operation;
 use crate::bus::queue::SubQueue;
+use crate::bus::security::Right;
 
 /// What management and token nodes take: requests carry whole messages.
 const REQUEST_SIZE: u64 = 1024 * 1024;
@@ -26,6 +29,26 @@ impl Session {
         if self.links.contains_key(&handle) {
             let text = format!("handle {handle} is in use");
             return Err(Failure::Session(error(SessionError::HandleInUse, text)));
+        }
+        let course = match parse(node(&attach)) {
+            Ok(Address::Entity { name, .. }) => {
+                let right = right(&attach);
+                match ctx.course(Operation::Attach, &name, None) {
+                    Course::Usual => ctx
+                        .authorize(&name, right)
+                        .map_or_else(Course::Refuse, |()| Course::Usual),
+                    course => course,
+                }
+            }
+            Ok(Address::Cbs) | Err(_) => Course::Usual,
+        };
+        match course {
+            Course::Refuse(reason) => return self.refuse(ctx, attach, reason),
+            Course::Ignore | Course::Mute => {
+                self.links.insert(handle, Link::Detached);
+                return Ok(());
+            }
+            Course::Usual | Course::Late(_) | Course::LoseLock => {}
         }
         let link = match attach.role {
             Role::Sender => incoming(ctx, &attach).map(Link::Incoming),
@@ -125,12 +148,38 @@ fn mirror(attach: &Attach) -> Attach {
     }
 }
 
+/// The address of the broker's end.
+fn node(attach: &Attach) -> Option<&str> {
+    match attach.role {
+        Role::Sender => match attach.target.as_deref() {
+            Some(TargetArchetype::Target(target)) => target.address.as_deref(),
+            None => None,
+        },
+        Role::Receiver => attach
+            .source
+            .as_ref()
+            .and_then(|source| source.address.as_deref()),
+    }
+}
+
+/// What using the link takes.
+fn right(attach: &Attach) -> Right {
+    let is_management = matches!(
+        parse(node(attach)),
+        Ok(Address::Entity {
+            management: true,
+            ..
+        })
+    );
+    match attach.role {
+        _ if is_management => Right::Any,
+        Role::Sender => Right::Send,
+        Role::Receiver => Right::Listen,
+    }
+}
+
 fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
-    let address = match attach.target.as_deref() {
-        Some(TargetArchetype::Target(target)) => target.address.as_deref(),
-        None => None,
-    };
-    let target = match parse(address)? {
+    let target = match parse(node(attach))? {
         Address::Cbs => Target::Cbs,
         Address::Entity {
             name,
@@ -162,11 +211,7 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
 }
 
 fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
-    let address = attach
-        .source
-        .as_ref()
-        .and_then(|source| source.address.as_deref());
-    let node = parse(address)?;
+    let node = parse(node(attach))?;
     let source = match &node {
         Address::Entity {
             name,

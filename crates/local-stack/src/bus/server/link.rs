@@ -9,6 +9,7 @@ use super::address::Address;
 use super::entity::Entity;
 use crate::bus::queue::SubQueue;
 use crate::bus::queue::waiters::ConsumerId;
+use crate::bus::security::Right;
 
 /// Credit a client gets for sending, topped up when half of it is used.
 pub(super) const SEND_CREDIT: u32 = 1_000;
@@ -21,6 +22,28 @@ pub(super) enum Link {
     Outgoing(Outgoing),
     /// We have detached it; whatever the client still sends on it is ignored until it detaches too.
     Detached,
+}
+
+impl Link {
+    /// The entity behind it, and the right that using it takes; `None` for links to `$cbs`.
+    pub(super) fn needs(&self) -> Option<(&str, Right)> {
+        match self {
+            Link::Incoming(incoming) => match &incoming.target {
+                Target::Queue(entity) => Some((&entity.name, Right::Send)),
+                Target::Management(entity, _) => Some((&entity.name, Right::Any)),
+                Target::Cbs => None,
+            },
+            Link::Outgoing(outgoing) => match &outgoing.source {
+                Source::Queue { entity, .. } => Some((&entity.name, Right::Listen)),
+                Source::Replies {
+                    node: Address::Entity { name, .. },
+                    ..
+                } => Some((name, Right::Any)),
+                Source::Replies { .. } => None,
+            },
+            Link::Detached => None,
+        }
+    }
 }
 
 /// Where a client's messages go.

@@ -7,20 +7,25 @@
 pub(crate) mod address;
 mod attach;
 mod cbs;
+mod claims;
 pub(crate) mod connection;
 mod context;
 mod disposition;
+mod disturbed;
 mod engine;
 pub(crate) mod entity;
 mod failure;
 mod handshake;
 pub(crate) mod hub;
+mod idle;
 mod incoming;
 mod link;
 mod management;
 mod namespace;
 mod outgoing;
+pub(crate) mod registry;
 mod request;
+mod requests;
 pub(crate) mod router;
 mod session;
 

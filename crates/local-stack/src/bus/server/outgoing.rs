@@ -7,10 +7,12 @@ use serde_amqp::primitives::Binary;
 use uuid::Uuid;
 
 use super::context::Context;
+use super::disturbed::Course;
 use super::failure::{Failure, unattached_handle};
 use super::link::{Link, Outgoing, Source};
 use super::request::Reply;
 use super::session::{Session, Unsettled};
+use crate::bus::fault::Operation;
 use crate::bus::wire::delivery;
 
 /// What a link has to send next.
@@ -65,6 +67,16 @@ impl Session {
                 return Ok(());
             }
             let next = outgoing.next()?;
+            let course = match (&next, &outgoing.source) {
+                (Next::Message { .. }, Source::Queue { entity, .. }) => {
+                    ctx.course(Operation::Deliver, &entity.name, None)
+                }
+                _ => Course::Usual,
+            };
+            if matches!(course, Course::Ignore | Course::Mute) {
+                // Lost on its way: for the client it never was.
+                continue;
+            }
             if !matches!(next, Next::Nothing) {
                 outgoing.credit -= 1;
                 outgoing.delivery_count = outgoing.delivery_count.wrapping_add(1);
@@ -75,7 +87,11 @@ impl Session {
                     let tag = lock.unwrap_or_else(Uuid::new_v4).to_bytes_le();
                     let transfer = transfer(handle, &tag, lock.is_none());
                     let id = self.send(ctx, transfer, bytes)?;
+                    self.is_used(ctx, handle);
                     if let Some(token) = lock {
+                        if matches!(course, Course::LoseLock) {
+                            self.lose_lock(handle, token);
+                        }
                         self.unsettled.insert(id, Unsettled { handle, token });
                     }
                 }
@@ -85,6 +101,17 @@ impl Session {
                 }
                 Next::Nothing => return self.complete_drain(ctx, handle),
             }
+        }
+    }
+
+    /// Ends the lock of a message that has just gone out.
+    fn lose_lock(&self, handle: u32, token: Uuid) {
+        if let Some(Link::Outgoing(Outgoing {
+            source: Source::Queue { entity, sub, .. },
+            ..
+        })) = self.links.get(&handle)
+        {
+            entity.with(|queue, now| queue.lose_lock(*sub, token, now));
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use fe2o3_amqp_types::definitions::{ConnectionError, Error, Handle, SessionError};
 use fe2o3_amqp_types::performatives::{Begin, Detach, Flow, Performative, Transfer};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::context::Context;
@@ -40,6 +41,8 @@ pub(super) struct Session {
     pub(super) unsettled: BTreeMap<u32, Unsettled>,
     /// Transfers, begun or whole, for which the client's window had no room.
     backlog: VecDeque<(Transfer, Bytes)>,
+    /// When each link to an entity was last used.
+    used: BTreeMap<u32, OffsetDateTime>,
 }
 
 impl Session {
@@ -66,6 +69,7 @@ impl Session {
             links: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             backlog: VecDeque::new(),
+            used: BTreeMap::new(),
         })
     }
 
@@ -77,6 +81,9 @@ impl Session {
         performative: Performative,
         payload: &Bytes,
     ) -> Result<Option<Reply>, Failure> {
+        if let Some(handle) = handle(&performative) {
+            self.is_used(ctx, handle);
+        }
         match performative {
             Performative::Attach(attach) => {
                 if attach.handle.0 > HANDLE_MAX {
@@ -86,7 +93,15 @@ impl Session {
                         text,
                     )));
                 }
+                let handle = attach.handle.0;
                 self.on_attach(ctx, attach)?;
+                if self
+                    .links
+                    .get(&handle)
+                    .is_some_and(|link| link.needs().is_some())
+                {
+                    self.used.insert(handle, ctx.now());
+                }
             }
             Performative::Flow(flow) => self.on_flow(ctx, &flow)?,
             Performative::Transfer(transfer) => {
@@ -101,6 +116,23 @@ impl Session {
             | Performative::Close(_) => {}
         }
         Ok(None)
+    }
+
+    /// Notes that a link was used just now.
+    pub(super) fn is_used(&mut self, ctx: &Context, handle: u32) {
+        if let Some(used) = self.used.get_mut(&handle) {
+            *used = ctx.now();
+        }
+    }
+
+    /// When the link that has been idle longest was last used.
+    pub(super) fn first_used(&self) -> Option<OffsetDateTime> {
+        self.used.values().min().copied()
+    }
+
+    /// When each link was last used.
+    pub(super) fn used(&self) -> impl Iterator<Item = (u32, OffsetDateTime)> {
+        self.used.iter().map(|(handle, used)| (*handle, *used))
     }
 
     /// Sends what the window allows of a message; the rest follows when the client opens it.
@@ -212,6 +244,7 @@ impl Session {
     /// no link recovery, and another receiver may not see the messages earlier.
     fn drop_link(&mut self, ctx: &mut Context, handle: u32) -> Option<Link> {
         let link = self.links.remove(&handle)?;
+        self.used.remove(&handle);
         if let Link::Outgoing(outgoing) = &link
             && let Source::Queue {
                 entity,
@@ -250,6 +283,15 @@ impl Session {
             ctx.put(self.channel, &self.flow())?;
         }
         Ok(())
+    }
+}
+
+/// The link that a frame uses.
+fn handle(performative: &Performative) -> Option<u32> {
+    match performative {
+        Performative::Flow(flow) => flow.handle.as_ref().map(|handle| handle.0),
+        Performative::Transfer(transfer) => Some(transfer.handle.0),
+        _ => None,
     }
 }
 

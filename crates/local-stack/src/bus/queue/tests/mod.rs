@@ -3,6 +3,7 @@
 mod arrival;
 mod departures;
 mod numbers;
+mod quota;
 mod settlement;
 mod time_passing;
 mod waiting;

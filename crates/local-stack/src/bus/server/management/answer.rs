@@ -1,5 +1,8 @@
 //! The answer to a management request: a status, and on success a body.
 
+use std::borrow::Cow;
+
+use fe2o3_amqp_types::definitions::Error;
 use serde_amqp::Value;
 
 use crate::bus::filter::{RuleError, RuleSetError};
@@ -7,7 +10,7 @@ use crate::bus::queue::NoSuchMessage;
 use crate::bus::queue::settle::SettleError;
 use crate::bus::server::disposition::LOCK_LOST;
 use crate::bus::wire::Malformed;
-use crate::bus::wire::values::{Map, symbol};
+use crate::bus::wire::values::{self, Map, symbol};
 
 /// A request that was carried out.
 #[derive(Debug)]
@@ -52,16 +55,27 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: i32,
-    condition: &'static str,
+    condition: Cow<'static, str>,
     description: String,
 }
 
 impl Refusal {
+    /// An AMQP error as a refusal.
+    pub(super) fn of(status: i32, reason: &Error) -> Self {
+        let condition = serde_amqp::to_value(&reason.condition).ok();
+        let condition = condition.as_ref().and_then(values::text);
+        Refusal {
+            status,
+            condition: condition.unwrap_or_default().to_owned().into(),
+            description: reason.description.clone().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn bad_argument(description: impl Into<String>) -> Self {
         let description = description.into();
         Refusal {
             status: 400,
-            condition: "com.microsoft:argument-error",
+            condition: "com.microsoft:argument-error".into(),
             description,
         }
     }
@@ -69,7 +83,7 @@ impl Refusal {
     pub(super) fn not_implemented(operation: &str) -> Self {
         Refusal {
             status: 501,
-            condition: "amqp:not-implemented",
+            condition: "amqp:not-implemented".into(),
             description: format!("the operation '{operation}' is not supported by this broker"),
         }
     }
@@ -78,7 +92,7 @@ impl Refusal {
         let description = description.into();
         Refusal {
             status: 400,
-            condition: "amqp:not-allowed",
+            condition: "amqp:not-allowed".into(),
             description,
         }
     }
@@ -87,7 +101,7 @@ impl Refusal {
         let mut properties = status(self.status, &self.description);
         properties.insert(
             Value::String("errorCondition".into()),
-            symbol(self.condition),
+            symbol(&self.condition),
         );
         (properties, Map::new())
     }
@@ -98,7 +112,7 @@ impl From<SettleError> for Refusal {
         match error {
             SettleError::LockLost => Refusal {
                 status: 410,
-                condition: LOCK_LOST,
+                condition: LOCK_LOST.into(),
                 description: error.to_string(),
             },
             SettleError::AlreadyDead => Refusal::not_allowed(error.to_string()),
@@ -110,7 +124,7 @@ impl From<NoSuchMessage> for Refusal {
     fn from(error: NoSuchMessage) -> Self {
         Refusal {
             status: 404,
-            condition: "com.microsoft:message-not-found",
+            condition: "com.microsoft:message-not-found".into(),
             description: error.to_string(),
         }
     }
@@ -130,7 +144,7 @@ impl From<RuleSetError> for Refusal {
         };
         Refusal {
             status,
-            condition,
+            condition: condition.into(),
             description: error.to_string(),
         }
     }

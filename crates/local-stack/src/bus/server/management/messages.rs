@@ -6,10 +6,12 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Refusal};
 use super::body::Body;
+use crate::bus::queue::QueueFull;
 use crate::bus::queue::SubQueue;
 use crate::bus::queue::entry::Entry;
 use crate::bus::queue::message::Message;
 use crate::bus::server::entity::Entity;
+use crate::bus::server::failure::queue_full;
 use crate::bus::wire::delivery;
 use crate::bus::wire::values::{self, Map};
 
@@ -60,10 +62,13 @@ pub(super) fn schedule(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Resul
         }
         messages.push(message);
     }
-    let numbers = entity.with(|queue, now| {
-        let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
-        messages.into_iter().map(schedule).collect::<Vec<Value>>()
-    });
+    let numbers = entity
+        .with(|queue, now| {
+            queue.check_room()?;
+            let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
+            Ok(messages.into_iter().map(schedule).collect::<Vec<Value>>())
+        })
+        .map_err(|full: QueueFull| Refusal::of(403, &queue_full(&entity.name, &full)))?;
     Ok(Answer::with(
         "sequence-numbers",
         Value::Array(Array::from(numbers)),

@@ -7,6 +7,7 @@ mod locks;
 mod messages;
 mod rules;
 
+use fe2o3_amqp_types::definitions::Error;
 use serde_amqp::Value;
 
 use self::answer::{Answer, Refusal};
@@ -28,12 +29,37 @@ pub(super) fn answer(
         Ok(answer) => answer.into_parts(),
         Err(refusal) => refusal.into_parts(),
     };
-    let node = Address::Entity {
+    request.reply(node(entity, sub), properties, Value::Map(body))
+}
+
+/// Refuses a request without looking at it further.
+pub(super) fn refuse(
+    entity: &Entity,
+    sub: SubQueue,
+    request: &Request,
+    status: i32,
+    reason: &Error,
+) -> Result<Reply, Malformed> {
+    let (properties, body) = Refusal::of(status, reason).into_parts();
+    request.reply(node(entity, sub), properties, Value::Map(body))
+}
+
+/// Ends the locks that a request names.
+pub(super) fn lose_locks(entity: &Entity, sub: SubQueue, request: &Request) {
+    let tokens = Body::of(request).uuids("lock-tokens").unwrap_or_default();
+    entity.with(|queue, now| {
+        for token in tokens {
+            queue.lose_lock(sub, token, now);
+        }
+    });
+}
+
+fn node(entity: &Entity, sub: SubQueue) -> Address {
+    Address::Entity {
         name: entity.name.to_lowercase(),
         sub,
         management: true,
-    };
-    request.reply(node, properties, Value::Map(body))
+    }
 }
 
 fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, Refusal> {

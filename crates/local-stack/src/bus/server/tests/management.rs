@@ -15,12 +15,12 @@ pub(super) fn requester(stage: &Stage, node: &str) -> Peer {
     peer
 }
 
-fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
+pub(super) fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
     let properties = [("operation", Value::String(operation.to_owned()))];
     request_with(message_id, properties, body)
 }
 
-fn request_with(
+pub(super) fn request_with(
     message_id: Value,
     properties: impl IntoIterator<Item = (&'static str, Value)>,
     body: Value,
@@ -35,13 +35,13 @@ fn request_with(
 
 /// An answer: correlation id, application properties, body.
 pub(super) struct Answer {
-    correlation_id: Value,
-    properties: Map,
+    pub(super) correlation_id: Value,
+    pub(super) properties: Map,
     body: Value,
 }
 
 impl Answer {
-    fn read(message: &Bytes) -> Self {
+    pub(super) fn read(message: &Bytes) -> Self {
         let sections = section::split(message).unwrap();
         let Value::List(mut fields) = values::section_value(&sections.properties).unwrap() else {
             panic!()
@@ -102,7 +102,7 @@ pub(super) fn operate(
 }
 
 /// Puts a message into `q` and locks it; its token.
-fn lock(stage: &Stage) -> Uuid {
+pub(super) fn lock(stage: &Stage) -> Uuid {
     let mut peer = stage.peer();
     peer.attach_sender(0, "q");
     peer.send_message(0, "a");
@@ -306,7 +306,7 @@ fn renewing_tells_the_new_end_or_that_the_lock_is_lost() {
     assert_eq!(answer.status(), 410);
 }
 
-fn scheduled(id: &str, due: OffsetDateTime) -> Value {
+pub(super) fn scheduled(id: &str, due: OffsetDateTime) -> Value {
     let mut annotations = Map::new();
     annotations.insert(
         values::symbol("x-opt-scheduled-enqueue-time"),

@@ -1,9 +1,12 @@
 //! The protocol engine against a peer that is written out frame by frame.
 
 mod failures;
+mod faults;
 mod links;
 mod management;
 mod settlement;
+mod timeouts;
+mod tokens;
 mod topics;
 mod transfers;
 
@@ -69,7 +72,7 @@ impl Stage {
     fn peer_with(&self, max_frame_size: u32, incoming_window: u32) -> Peer {
         let (wake, woken) = unbounded_channel();
         let mut peer = Peer {
-            engine: Engine::new(Arc::clone(&self.hub), wake),
+            engine: Engine::new(Arc::clone(&self.hub), wake, None),
             woken,
         };
         peer.send(Performative::Open(open(max_frame_size)));
