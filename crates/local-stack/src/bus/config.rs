@@ -67,6 +67,8 @@ pub struct QueueConfig {
     pub duplicate_detection_window: Option<Duration>,
     /// Time to live of messages that ask for none or for more; `None` lets them live for ever.
     pub default_ttl: Option<Duration>,
+    /// Whether messages belong to sessions, which are received one by one and in order.
+    pub requires_session: bool,
     /// Whether messages whose time to live runs out are dead-lettered rather than dropped.
     pub dead_letter_on_expiration: bool,
 }
@@ -80,6 +82,7 @@ impl QueueConfig {
             max_delivery_count: 10,
             duplicate_detection_window: None,
             default_ttl: None,
+            requires_session: false,
             dead_letter_on_expiration: false,
         }
     }

@@ -14,7 +14,7 @@ impl BrokerConfig {
     /// Reads the emulator's `Config.json`: `UserConfig.Namespaces[].Queues[]`.
     ///
     /// # Errors
-    /// When it has another shape, or asks for something this broker does not do: topics, sessions,
+    /// When it has another shape, or asks for something this broker does not do: topics,
     /// forwarding, more than one namespace. The error names the entity and the setting.
     pub fn from_emulator_json(json: &str) -> Result<Self, ConfigError> {
         let file: File = serde_json::from_str(json)?;
@@ -96,7 +96,6 @@ impl Queue {
         let Queue { name, properties } = self;
         let mut config = QueueConfig::named(name);
         let unsupported = [
-            ("RequiresSession", properties.requires_session),
             ("ForwardTo", is_set(properties.forward_to.as_deref())),
             (
                 "ForwardDeadLetteredMessagesTo",
@@ -134,6 +133,7 @@ impl Queue {
             .requires_duplicate_detection
             // The service's default window.
             .then(|| window.unwrap_or(10.std_minutes()));
+        config.requires_session = properties.requires_session;
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
         Ok(config)
     }
@@ -169,6 +169,7 @@ mod tests {
                 "DeadLetteringOnMessageExpiration": true,
                 "DefaultMessageTimeToLive": "P10675199DT2H48M5.4775807S",
                 "LockDuration": "PT30S",
+                "RequiresSession": true,
                 "RequiresDuplicateDetection": true,
                 "DuplicateDetectionHistoryTimeWindow": "PT20S" } },
             { "Name": "queue.3" }
@@ -190,6 +191,7 @@ mod tests {
         let second = QueueConfig {
             lock_duration: Duration::from_secs(30),
             duplicate_detection_window: Some(Duration::from_secs(20)),
+            requires_session: true,
             dead_letter_on_expiration: true,
             ..QueueConfig::named("queue.2")
         };
@@ -209,10 +211,6 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
-        assert_eq!(
-            refusal(r#""RequiresSession": false"#, r#""RequiresSession": true"#),
-            r#"queue "queue.1": RequiresSession is not supported by this broker"#,
-        );
         assert_eq!(
             refusal(r#""ForwardTo": """#, r#""ForwardTo": "queue.2""#),
             r#"queue "queue.1": ForwardTo is not supported by this broker"#,

@@ -19,7 +19,7 @@
 //! Where the service's behaviour is not written down anywhere, the choice made here is marked with
 //! its source in the SDKs, or listed in `docs/azure-assumptions.md`.
 //!
-//! Not here: topics, sessions, transactions, persistence, token verification, TLS, the service's
+//! Not here: topics, transactions, persistence, token verification, TLS, the service's
 //! own time-outs for idle links.
 
 mod broker;

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::failure::{Failure, error};
 use super::hub::Hub;
 use super::request::Reply;
-use super::session::Session;
+use super::session::{Parting, Session};
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::frame::{self, Frame};
 
@@ -45,6 +45,7 @@ impl Engine {
                 max_frame_size: MIN_MAX_FRAME_SIZE,
                 wake,
                 consumers: HashMap::new(),
+                session_links: HashMap::new(),
                 stalled: Vec::new(),
                 audiences: Vec::new(),
             },
@@ -140,11 +141,16 @@ impl Engine {
         self.leave();
     }
 
-    /// Gives up everything the connection holds in queues, except its locks.
+    /// Gives up everything the connection holds in queues, except its locks: those of messages and
+    /// of sessions run out, since nobody can say whether the client still works on them.
     pub(super) fn leave(&mut self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(&mut self, parting: Parting) {
         self.is_closed = true;
         for mut session in std::mem::take(&mut self.sessions).into_values() {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, parting);
         }
     }
 
@@ -158,7 +164,7 @@ impl Engine {
             Performative::Open(open) if !self.is_open => self.on_open(&open),
             Performative::Close(_) if self.is_open => {
                 self.ctx.put(0, &Close { error: None })?;
-                self.leave();
+                self.part(Parting::Said);
                 Ok(())
             }
             Performative::Begin(begin)
@@ -260,7 +266,7 @@ impl Engine {
 
     fn drop_session(&mut self, channel: u16) {
         if let Some(mut session) = self.sessions.remove(&channel) {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, Parting::Said);
         }
     }
 }

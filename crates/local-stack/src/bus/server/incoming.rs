@@ -7,11 +7,13 @@ use fe2o3_amqp_types::performatives::{Disposition, Transfer};
 use uuid::Uuid;
 
 use super::context::Context;
-use super::failure::{Failure, error, message_too_large, unattached_handle};
+use super::entity::Entity;
+use super::failure::{Failure, NO_SESSION_ID, error, message_too_large, unattached_handle};
 use super::link::{Incoming, Link, Partial, SEND_CREDIT, Target};
 use super::request::{Reply, Request};
 use super::session::Session;
 use super::{cbs, management};
+use crate::bus::queue::SubQueue;
 use crate::bus::queue::message::Message;
 
 /// What becomes of a delivery that is complete.
@@ -37,7 +39,9 @@ impl Session {
         let incoming = match self.links.get_mut(&handle) {
             Some(Link::Incoming(incoming)) => incoming,
             Some(Link::Detached) => return Ok(None),
-            Some(Link::Outgoing(_)) | None => return Err(unattached_handle(handle)),
+            Some(Link::Outgoing(_) | Link::Accepting(_)) | None => {
+                return Err(unattached_handle(handle));
+            }
         };
         let delivery = match incoming.assemble(transfer, payload, limit) {
             Arrived::Nothing => return Ok(None),
@@ -152,20 +156,18 @@ fn process(
     let bytes = Bytes::copy_from_slice(&delivery.bytes);
     let result = match target {
         Target::Queue(entity) => {
-            Message::parse_transfer(delivery.format, &bytes, &mut Uuid::new_v4).map(|messages| {
-                entity.with(|queue, now| {
-                    for message in messages {
-                        queue.enqueue(message, now);
-                    }
-                });
-                None
-            })
+            match Message::parse_transfer(delivery.format, &bytes, &mut Uuid::new_v4) {
+                Ok(messages) => return (enqueue(entity, messages), None),
+                Err(malformed) => Err(malformed),
+            }
         }
         Target::Cbs => {
             Request::parse(&bytes).and_then(|request| cbs::answer(ctx, &request).map(Some))
         }
-        Target::Management(entity, sub) => Request::parse(&bytes)
-            .and_then(|request| management::answer(entity, *sub, &request).map(Some)),
+        Target::Management(entity, sub) => Request::parse(&bytes).and_then(|request| {
+            let holders = ctx.session_holders(request.property("associated-link-name"));
+            management::answer(entity, *sub, &request, &holders).map(Some)
+        }),
     };
     match result {
         Ok(reply) => (DeliveryState::Accepted(Accepted {}), reply),
@@ -179,4 +181,20 @@ fn process(
             )
         }
     }
+}
+
+/// All of a transfer's messages, or none.
+fn enqueue(entity: &Entity, messages: Vec<Message>) -> DeliveryState {
+    entity.with(|queue, now| {
+        let is_complete = messages.iter().all(|message| message.session.is_some());
+        if queue.has_sessions(SubQueue::Main) && !is_complete {
+            return DeliveryState::Rejected(Rejected {
+                error: Some(error(AmqpError::NotAllowed, NO_SESSION_ID)),
+            });
+        }
+        for message in messages {
+            queue.enqueue(message, now);
+        }
+        DeliveryState::Accepted(Accepted {})
+    })
 }

@@ -4,7 +4,8 @@
 //! [`session`] and the modules beside them) is synchronous and does no I/O. Queues are shared
 //! between connections and live in [`entity`].
 
-pub(crate) mod address;
+pub(crate) mod accept;
+mod address;
 mod attach;
 mod cbs;
 pub(crate) mod connection;

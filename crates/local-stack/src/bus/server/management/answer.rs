@@ -3,7 +3,9 @@
 use serde_amqp::Value;
 
 use crate::bus::queue::NoSuchMessage;
+use crate::bus::queue::session_requests::SessionError;
 use crate::bus::queue::settle::SettleError;
+use crate::bus::server::accept::SESSION_LOCK_LOST;
 use crate::bus::server::disposition::LOCK_LOST;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::values::{Map, symbol};
@@ -24,9 +26,12 @@ impl Answer {
     }
 
     pub(super) fn with(name: &str, value: Value) -> Self {
-        let mut answer = Answer::ok();
-        answer.body.insert(Value::String(name.to_owned()), value);
-        answer
+        Answer::ok().and(name, value)
+    }
+
+    pub(super) fn and(mut self, name: &str, value: Value) -> Self {
+        self.body.insert(Value::String(name.to_owned()), value);
+        self
     }
 
     /// Carried out, and there was nothing.
@@ -101,6 +106,16 @@ impl From<SettleError> for Refusal {
                 description: error.to_string(),
             },
             SettleError::AlreadyDead => Refusal::not_allowed(error.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        Refusal {
+            status: 410,
+            condition: SESSION_LOCK_LOST,
+            description: error.to_string(),
         }
     }
 }

@@ -34,7 +34,7 @@ fn request_with(
 }
 
 /// An answer: correlation id, application properties, body.
-struct Answer {
+pub(super) struct Answer {
     correlation_id: Value,
     properties: Map,
     body: Value,
@@ -53,17 +53,17 @@ impl Answer {
         }
     }
 
-    fn status(&self) -> i64 {
+    pub(super) fn status(&self) -> i64 {
         values::get(&self.properties, "statusCode")
             .and_then(values::integer)
             .unwrap()
     }
 
-    fn condition(&self) -> Option<&Value> {
+    pub(super) fn condition(&self) -> Option<&Value> {
         values::get(&self.properties, "errorCondition")
     }
 
-    fn member(&self, name: &str) -> Value {
+    pub(super) fn member(&self, name: &str) -> Value {
         let Value::Map(map) = &self.body else {
             panic!("{:?}", self.body)
         };
@@ -86,18 +86,31 @@ fn ask(peer: &mut Peer, delivery_id: SequenceNo, message: Bytes) -> Answer {
     Answer::read(payload)
 }
 
-fn operate(
+pub(super) fn operate(
     peer: &mut Peer,
     delivery_id: SequenceNo,
     operation: &str,
     body: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Answer {
+    operate_with(peer, delivery_id, operation, [], body)
+}
+
+/// The same with further application properties.
+pub(super) fn operate_with(
+    peer: &mut Peer,
+    delivery_id: SequenceNo,
+    operation: &str,
+    properties: impl IntoIterator<Item = (&'static str, Value)>,
+    body: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Answer {
     let operation = format!("com.microsoft:{operation}");
+    let properties = properties.into_iter();
+    let properties = properties.chain([("operation", Value::String(operation))]);
     let body = Value::Map(map(body));
     ask(
         peer,
         delivery_id,
-        request(Value::Ulong(1), &operation, body),
+        request_with(Value::Ulong(1), properties, body),
     )
 }
 
@@ -215,7 +228,7 @@ fn an_answer_waits_for_credit() {
 #[test]
 fn an_unknown_operation_is_refused_by_name() {
     let mut peer = requester(&Stage::new(), "q/$management");
-    let answer = operate(&mut peer, 0, "get-session-state", []);
+    let answer = operate(&mut peer, 0, "undo", []);
     assert_eq!(answer.status(), 501);
     assert_eq!(
         answer.condition(),

@@ -3,6 +3,7 @@
 mod failures;
 mod links;
 mod management;
+mod sessions;
 mod settlement;
 mod transfers;
 
@@ -58,6 +59,12 @@ impl Stage {
 
     fn wait(&self, seconds: i64) {
         *self.now.lock().unwrap() += time::Duration::seconds(seconds);
+    }
+
+    /// What the entity's timer does when it rings.
+    fn tick(&self) {
+        let queue = self.hub.entity("q").unwrap();
+        queue.with(|queue, now| queue.advance(now));
     }
 
     /// A peer with an open connection and a session on channel 0.
