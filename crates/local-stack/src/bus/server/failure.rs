@@ -1,7 +1,7 @@
 //! How far an error reaches: one link, one session, or the connection.
 
 use fe2o3_amqp_types::definitions::{
-    AmqpError, ConnectionError, Error, ErrorCondition, LinkError, SessionError,
+    AmqpError, ConnectionError, Error, ErrorCondition, Fields, LinkError, SessionError,
 };
 use serde_amqp::primitives::Symbol;
 
@@ -27,9 +27,10 @@ impl From<Malformed> for Failure {
     }
 }
 
-/// An AMQP error without further info.
+/// An AMQP error whose info is empty, but there: azure-servicebus for Python reads the third field of
+/// every error on a closed connection or a rejected message, and hangs when it was left out.
 pub(super) fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
-    Error::new(condition, Some(description.into()), None)
+    Error::new(condition, Some(description.into()), Some(Fields::default()))
 }
 
 /// An error with one of Service Bus's own conditions, `com.microsoft:…`.
