@@ -2,6 +2,7 @@
 
 mod arrival;
 mod numbers;
+mod session_chaos;
 mod sessions;
 mod settlement;
 mod time_passing;
