@@ -5,6 +5,7 @@ const assert = require("node:assert/strict");
 const { ServiceBusClient } = require("@azure/service-bus");
 const { WAIT, Scenario, bodies, coded, inSeconds, number, one, pause, take } = require("./common");
 const errors = require("./errors");
+const sessions = require("./sessions");
 const topics = require("./topics");
 
 const scenarios = {
@@ -323,6 +324,7 @@ const scenarios = {
     await t.expectEmpty();
   },
   ...errors,
+  ...sessions,
   ...topics,
 };
 
@@ -331,7 +333,7 @@ async function main() {
   const client = new ServiceBusClient(connectionString);
   for (const { name, queue, topic } of JSON.parse(plan)) {
     const started = Date.now();
-    const scenario = new Scenario(client, queue, topic);
+    const scenario = new Scenario(client, queue, topic, connectionString);
     let error = null;
     try {
       await scenarios[name](scenario);

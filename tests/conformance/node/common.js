@@ -2,14 +2,16 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const { ServiceBusClient } = require("@azure/service-bus");
 
 const WAIT = 5000; // milliseconds to wait for messages that must come
 const NOTHING = 500; // milliseconds after which a queue counts as empty
 
 // One scenario's queue, topic and shorthands for them.
 class Scenario {
-  constructor(client, queue, topic) {
+  constructor(client, queue, topic, connectionString) {
     this.client = client;
+    this.connectionString = connectionString;
     this.queue = queue;
     this.topic = topic;
     this.links = [];
@@ -46,6 +48,12 @@ class Scenario {
   async expectEmpty() {
     const left = await this.receiver().receiveMessages(10, { maxWaitTimeInMs: NOTHING });
     assert.equal(left.length, 0, `${left.length} messages left`);
+  }
+
+  // A client that does not wait and try again for long.
+  impatient() {
+    const retryOptions = { timeoutInMs: 2000, maxRetries: 0 };
+    return this.keep(new ServiceBusClient(this.connectionString, { retryOptions }));
   }
 
   keep(link) {

@@ -23,6 +23,7 @@ from azure.servicebus.exceptions import (
 )
 
 import errors
+import sessions
 import topics
 from common import Scenario, body, expect, in_seconds, one, take
 
@@ -379,6 +380,7 @@ SCENARIOS = {
     "time to live": time_to_live,
     "continuous receive": continuous_receive,
     **errors.SCENARIOS,
+    **sessions.SCENARIOS,
     **topics.SCENARIOS,
 }
 

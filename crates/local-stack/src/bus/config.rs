@@ -91,6 +91,8 @@ pub struct QueueConfig {
     pub duplicate_detection_window: Option<Duration>,
     /// Time to live of messages that ask for none or for more; `None` lets them live for ever.
     pub default_ttl: Option<Duration>,
+    /// Whether messages belong to sessions, which are received one by one and in order.
+    pub requires_session: bool,
     /// Whether messages whose time to live runs out are dead-lettered rather than dropped.
     pub dead_letter_on_expiration: bool,
     /// The queue or topic its messages are passed on to.
@@ -111,6 +113,7 @@ impl QueueConfig {
             max_delivery_count: 10,
             duplicate_detection_window: None,
             default_ttl: None,
+            requires_session: false,
             dead_letter_on_expiration: false,
             forward_to: None,
             forward_dead_letters_to: None,

@@ -19,8 +19,8 @@ impl BrokerConfig {
     /// Reads the emulator's `Config.json`: `UserConfig.Namespaces[].Queues[]` and `.Topics[]`.
     ///
     /// # Errors
-    /// When it has another shape, or asks for something this broker does not do: sessions, more
-    /// than one namespace. The error names the entity and the setting.
+    /// When it has another shape, or asks for something this broker does not do: more than one
+    /// namespace. The error names the entity and the setting.
     pub fn from_emulator_json(json: &str) -> Result<Self, ConfigError> {
         let file: File = serde_json::from_str(json)?;
         let mut namespaces = file.user_config.namespaces.into_iter();
@@ -105,10 +105,6 @@ impl Queue {
             name, properties, ..
         } = self;
         let mut config = QueueConfig::named(name);
-        let unsupported = [("RequiresSession", properties.requires_session)];
-        if let Some((setting, _)) = unsupported.into_iter().find(|(_, asked_for)| *asked_for) {
-            return Err(config.wrong(setting, "is not supported by this broker"));
-        }
         let duration = |setting: &str, text: Option<String>| {
             read_duration(text)
                 .map_err(|problem| QueueConfig::named(&config.name).wrong(setting, &problem))
@@ -131,6 +127,7 @@ impl Queue {
             detection_window(properties.requires_duplicate_detection, window);
         config.max_size = size_limit(properties.max_size_in_megabytes)
             .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
+        config.requires_session = properties.requires_session;
         config.forward_to = named(properties.forward_to);
         config.forward_dead_letters_to = named(properties.forward_dead_lettered_messages_to);
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
@@ -200,6 +197,7 @@ mod tests {
                 "DeadLetteringOnMessageExpiration": true,
                 "DefaultMessageTimeToLive": "P10675199DT2H48M5.4775807S",
                 "LockDuration": "PT30S",
+                "RequiresSession": true,
                 "RequiresDuplicateDetection": true,
                 "DuplicateDetectionHistoryTimeWindow": "PT20S" } },
             { "Name": "queue.3" }
@@ -221,6 +219,7 @@ mod tests {
         let second = QueueConfig {
             lock_duration: Duration::from_secs(30),
             duplicate_detection_window: Some(Duration::from_secs(20)),
+            requires_session: true,
             dead_letter_on_expiration: true,
             ..QueueConfig::named("queue.2")
         };
@@ -240,14 +239,6 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
-        assert_eq!(
-            refusal(r#""RequiresSession": false"#, r#""RequiresSession": true"#),
-            r#"queue "queue.1": RequiresSession is not supported by this broker"#,
-        );
-    }
-
-    #[test]
-    fn forwarding_must_lead_to_another_queue_or_topic_of_the_broker() {
         assert_eq!(
             refusal(r#""ForwardTo": """#, r#""ForwardTo": "queue.9""#),
             r#"queue "queue.1": ForwardTo "queue.9" is neither a queue nor a topic of this broker"#,

@@ -24,7 +24,7 @@
 //! Beside them, what tests need of a namespace: `fault` and [`Hooks`] make it misbehave on purpose,
 //! [`Security`] has it look at tokens, [`Timeouts`] has it lose patience.
 //!
-//! Not here: sessions, transactions, persistence, TLS.
+//! Not here: transactions, persistence, TLS.
 
 mod admin;
 mod broker;

@@ -9,6 +9,7 @@ use fe2o3_amqp_types::definitions::{
 use fe2o3_amqp_types::messaging::{Target as TargetTerminus, TargetArchetype};
 use fe2o3_amqp_types::performatives::{Attach, Detach};
 
+use super::accept;
 use super::address::Address;
 use super::context::Context;
 use super::disturbed::Course;
@@ -50,6 +51,11 @@ impl Session {
             }
             Course::Usual | Course::Late(_) | Course::LoseLock => {}
         }
+        if attach.role == Role::Receiver
+            && let Some(ask) = accept::asked(&attach)
+        {
+            return self.on_session_attach(ctx, attach, ask);
+        }
         let link = match attach.role {
             Role::Sender => incoming(ctx, &attach).map(Link::Incoming),
             Role::Receiver => outgoing(ctx, &attach).map(Link::Outgoing),
@@ -58,9 +64,9 @@ impl Session {
             Ok(link) => link,
             Err(reason) => return self.refuse(ctx, attach, reason),
         };
-        let mut reply = mirror(&attach);
         match &link {
             Link::Incoming(incoming) => {
+                let mut reply = mirror(&attach);
                 reply.source = attach.source.or_else(|| Some(Box::default()));
                 reply.target = attach.target;
                 reply.max_message_size = Some(match incoming.target {
@@ -72,12 +78,7 @@ impl Session {
                 self.grant_credit(ctx, handle)?;
             }
             Link::Outgoing(outgoing) => {
-                reply.source = attach.source;
-                reply.target = attach
-                    .target
-                    .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
-                reply.initial_delivery_count = Some(0);
-                reply.max_message_size = attach.max_message_size;
+                let reply = receiver_reply(&attach);
                 if let Source::Queue {
                     entity, consumer, ..
                 } = &outgoing.source
@@ -88,14 +89,19 @@ impl Session {
                 ctx.put(self.channel, &reply)?;
                 self.links.insert(handle, link);
             }
-            Link::Detached => {}
+            Link::Accepting(_) | Link::Detached => {}
         }
         Ok(())
     }
 
     /// Answers with an attach that has neither source nor target, then a detach with the reason:
     /// AMQP's way of refusing a link.
-    fn refuse(&mut self, ctx: &mut Context, attach: Attach, reason: Error) -> Result<(), Failure> {
+    pub(super) fn refuse(
+        &mut self,
+        ctx: &mut Context,
+        attach: Attach,
+        reason: Error,
+    ) -> Result<(), Failure> {
         let mut reply = mirror(&attach);
         if attach.role == Role::Receiver {
             reply.initial_delivery_count = Some(0);
@@ -125,8 +131,21 @@ impl Session {
     }
 }
 
+/// The answer to a receiver that is granted.
+pub(super) fn receiver_reply(attach: &Attach) -> Attach {
+    let mut reply = mirror(attach);
+    reply.source = attach.source.clone();
+    reply.target = attach
+        .target
+        .clone()
+        .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
+    reply.initial_delivery_count = Some(0);
+    reply.max_message_size = attach.max_message_size;
+    reply
+}
+
 /// The broker's end of a link before its termini are filled in.
-fn mirror(attach: &Attach) -> Attach {
+pub(super) fn mirror(attach: &Attach) -> Attach {
     Attach {
         name: attach.name.clone(),
         handle: attach.handle.clone(),
@@ -218,16 +237,20 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
             sub,
             management: false,
         } => {
-            if is_session_receiver(attach) {
-                let text = "sessions are not supported by this broker";
-                return Err(error(AmqpError::NotImplemented, text));
+            let entity = find(ctx, name)?;
+            if entity.with(|queue, _| queue.has_sessions(*sub)) {
+                // In the service's words.
+                let text = "It is not possible for an entity that requires sessions to create a \
+                            non-sessionful message receiver.";
+                return Err(error(AmqpError::NotAllowed, text));
             }
             Source::Queue {
-                entity: receivable(find(ctx, name)?, *sub)?,
+                entity: receivable(entity, *sub)?,
                 sub: *sub,
                 delete: attach.snd_settle_mode == SenderSettleMode::Settled,
                 consumer: ctx.hub.next_consumer(),
                 waiting: false,
+                session: None,
             }
         }
         Address::Entity {
@@ -240,12 +263,7 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
         }
         Address::Cbs => replies(attach, node),
     };
-    Ok(Outgoing {
-        source,
-        delivery_count: 0,
-        credit: 0,
-        drain: false,
-    })
+    Ok(Outgoing::of(source))
 }
 
 /// An entity from which messages can be received.
@@ -273,19 +291,7 @@ fn replies(attach: &Attach, node: Address) -> Source {
     }
 }
 
-fn is_session_receiver(attach: &Attach) -> bool {
-    let filter = attach
-        .source
-        .as_ref()
-        .and_then(|source| source.filter.as_ref());
-    filter.is_some_and(|filter| {
-        filter
-            .keys()
-            .any(|key| key.as_str() == "com.microsoft:session-filter")
-    })
-}
-
-fn parse(address: Option<&str>) -> Result<Address, Error> {
+pub(super) fn parse(address: Option<&str>) -> Result<Address, Error> {
     match address {
         Some(address) => Ok(Address::parse(address)),
         None => {
@@ -296,7 +302,7 @@ fn parse(address: Option<&str>) -> Result<Address, Error> {
     }
 }
 
-fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
+pub(super) fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
     ctx.hub
         .entity(name)
         .cloned()

@@ -29,6 +29,8 @@ pub(super) struct Context {
     pub(super) wake: UnboundedSender<ConsumerId>,
     /// Which link a waiting receiver is.
     pub(super) consumers: HashMap<ConsumerId, (u16, u32)>,
+    /// The session receivers of this connection, by link name.
+    pub(super) session_links: HashMap<String, ConsumerId>,
     /// Links whose deliveries wait for `out` to empty.
     pub(super) stalled: Vec<(u16, u32)>,
     /// What the tokens that have been put allow.
@@ -44,6 +46,15 @@ impl Context {
 
     pub(super) fn put(&mut self, channel: u16, frame: &impl Serialize) -> Result<(), Failure> {
         Ok(frame::put(&mut self.out, channel, frame)?)
+    }
+
+    /// The session receivers that a request speaks for: the one it names as its associated link, or
+    /// any of this connection.
+    pub(super) fn session_holders(&self, link: Option<&str>) -> Vec<ConsumerId> {
+        match link {
+            Some(name) => self.session_links.get(name).copied().into_iter().collect(),
+            None => self.session_links.values().copied().collect(),
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {

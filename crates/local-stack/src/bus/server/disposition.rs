@@ -9,6 +9,7 @@ use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Modified, Rejected, R
 use fe2o3_amqp_types::performatives::Disposition;
 use serde_amqp::Value;
 
+use super::accept::session_lost;
 use super::context::Context;
 use super::disturbed::Course;
 use super::failure::{Failure, custom, error};
@@ -124,7 +125,14 @@ impl Session {
             return unknown_delivery();
         };
         let Some(Link::Outgoing(Outgoing {
-            source: Source::Queue { entity, sub, .. },
+            source:
+                Source::Queue {
+                    entity,
+                    sub,
+                    session,
+                    consumer,
+                    ..
+                },
             ..
         })) = self.links.get(&unsettled.handle)
         else {
@@ -134,10 +142,19 @@ impl Session {
             Ok(settlement) => settlement,
             Err(reason) => return rejected(reason),
         };
-        match entity.with(|queue, now| queue.settle(*sub, unsettled.token, &settlement, now)) {
+        let settled = entity.with(|queue, now| {
+            let is_held = |id| queue.session_held(id, &[*consumer], now).is_ok();
+            let has_lost_session = !session.as_deref().is_none_or(is_held);
+            let settled = queue.settle(*sub, unsettled.token, &settlement, now);
+            settled.map_err(|reason| (reason, has_lost_session))
+        });
+        match settled {
             Ok(()) => same_outcome(state),
-            Err(lost @ SettleError::LockLost) => rejected(custom(LOCK_LOST, lost.to_string())),
-            Err(refused @ SettleError::AlreadyDead) => {
+            Err((_, true)) => rejected(session_lost()),
+            Err((lost @ SettleError::LockLost, false)) => {
+                rejected(custom(LOCK_LOST, lost.to_string()))
+            }
+            Err((refused @ SettleError::AlreadyDead, false)) => {
                 rejected(error(AmqpError::NotAllowed, refused.to_string()))
             }
         }

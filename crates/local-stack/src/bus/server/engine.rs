@@ -19,7 +19,7 @@ use super::idle::Patience;
 use super::link::Link;
 use super::registry::Membership;
 use super::request::Reply;
-use super::session::Session;
+use super::session::{Parting, Session};
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::frame::{self, Frame};
 
@@ -59,6 +59,7 @@ impl Engine {
                 max_frame_size: MIN_MAX_FRAME_SIZE,
                 wake,
                 consumers: HashMap::new(),
+                session_links: HashMap::new(),
                 stalled: Vec::new(),
                 claims: Claims::default(),
                 trouble: Trouble::default(),
@@ -202,11 +203,16 @@ impl Engine {
         self.leave();
     }
 
-    /// Gives up everything the connection holds in queues, except its locks.
+    /// Gives up everything the connection holds in queues, except its locks: those of messages and
+    /// of sessions run out, since nobody can say whether the client still works on them.
     pub(super) fn leave(&mut self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(&mut self, parting: Parting) {
         self.is_closed = true;
         for mut session in std::mem::take(&mut self.sessions).into_values() {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, parting);
         }
     }
 
@@ -259,7 +265,7 @@ impl Engine {
             Performative::Open(open) if !self.is_open => self.on_open(&open),
             Performative::Close(_) if self.is_open => {
                 self.ctx.put(0, &Close { error: None })?;
-                self.leave();
+                self.part(Parting::Said);
                 Ok(())
             }
             Performative::Begin(begin)
@@ -368,7 +374,7 @@ impl Engine {
 
     fn drop_session(&mut self, channel: u16) {
         if let Some(mut session) = self.sessions.remove(&channel) {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, Parting::Said);
         }
     }
 }

@@ -8,6 +8,11 @@ use serde_amqp::primitives::Symbol;
 use crate::bus::queue::QueueFull;
 use crate::bus::wire::Malformed;
 
+/// Why a message without a session is not taken. In the service's words, which users search for.
+pub(super) const NO_SESSION_ID: &str = "The SessionId was not set on a message, and it cannot be sent to the entity. Entities that \
+     have session support enabled can only receive messages that have the SessionId set to a valid \
+     value.";
+
 /// An error that ends more than the operation it occurred in.
 #[derive(Debug)]
 pub(super) enum Failure {

@@ -11,14 +11,16 @@ use uuid::Uuid;
 use super::context::Context;
 use super::disturbed::Course;
 use super::entity::Entity;
-use super::failure::{Failure, error, message_too_large, queue_full, unattached_handle};
+use super::failure::{
+    Failure, NO_SESSION_ID, error, message_too_large, queue_full, unattached_handle,
+};
 use super::link::{Incoming, Link, Partial, SEND_CREDIT, Target};
 use super::request::{Reply, Request};
 use super::requests;
 use super::session::Session;
 use crate::bus::fault::Operation;
-use crate::bus::queue::QueueFull;
 use crate::bus::queue::message::Message;
+use crate::bus::queue::{QueueFull, SubQueue};
 
 /// What becomes of a delivery that is complete.
 enum Arrived {
@@ -43,7 +45,9 @@ impl Session {
         let incoming = match self.links.get_mut(&handle) {
             Some(Link::Incoming(incoming)) => incoming,
             Some(Link::Detached) => return Ok(None),
-            Some(Link::Outgoing(_)) | None => return Err(unattached_handle(handle)),
+            Some(Link::Outgoing(_) | Link::Accepting(_)) | None => {
+                return Err(unattached_handle(handle));
+            }
         };
         let delivery = match incoming.assemble(transfer, payload, limit) {
             Arrived::Nothing => return Ok(None),
@@ -225,6 +229,10 @@ fn send(entity: &Entity, format: u32, bytes: &Bytes) -> Processed {
             return Processed::rejected(error(AmqpError::DecodeError, malformed.to_string()));
         }
     };
+    let is_in_sessions = messages.iter().all(|message| message.session.is_some());
+    if !is_in_sessions && entity.with(|queue, _| queue.has_sessions(SubQueue::Main)) {
+        return Processed::rejected(error(AmqpError::NotAllowed, NO_SESSION_ID));
+    }
     let enqueued = entity.with(|queue, now| {
         queue.check_room()?;
         for message in messages {

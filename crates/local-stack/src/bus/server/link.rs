@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::accept::Accepting;
 use super::address::Address;
 use super::entity::Entity;
 use crate::bus::queue::SubQueue;
+use crate::bus::queue::sessions::SessionId;
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::security::Right;
 
@@ -20,6 +22,8 @@ pub(super) enum Link {
     Incoming(Incoming),
     /// The client receives.
     Outgoing(Outgoing),
+    /// A receiver whose attach is not answered yet: it waits for a session.
+    Accepting(Box<Accepting>),
     /// We have detached it; whatever the client still sends on it is ignored until it detaches too.
     Detached,
 }
@@ -41,6 +45,7 @@ impl Link {
                 } => Some((name, Right::Any)),
                 Source::Replies { .. } => None,
             },
+            Link::Accepting(accepting) => Some((&accepting.entity.name, Right::Listen)),
             Link::Detached => None,
         }
     }
@@ -83,6 +88,8 @@ pub(super) enum Source {
         consumer: ConsumerId,
         /// Waiting in the queue's line, or woken from it and not served since.
         waiting: bool,
+        /// The session it has accepted, on an entity with sessions.
+        session: Option<SessionId>,
     },
     /// Answers of a request/response node, held back while there is no credit.
     Replies {
@@ -99,4 +106,16 @@ pub(super) struct Outgoing {
     pub(super) credit: u32,
     /// The client wants its credit used up or taken back.
     pub(super) drain: bool,
+}
+
+impl Outgoing {
+    /// A link without credit.
+    pub(super) fn of(source: Source) -> Self {
+        Outgoing {
+            source,
+            delivery_count: 0,
+            credit: 0,
+            drain: false,
+        }
+    }
 }

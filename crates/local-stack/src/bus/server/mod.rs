@@ -4,6 +4,7 @@
 //! [`session`] and the modules beside them) is synchronous and does no I/O. Queues are shared
 //! between connections and live in [`entity`].
 
+pub(crate) mod accept;
 pub(crate) mod address;
 mod attach;
 mod cbs;

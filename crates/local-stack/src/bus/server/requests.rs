@@ -44,7 +44,10 @@ pub(super) fn manage(
     if let Course::LoseLock = course {
         management::lose_locks(entity, sub, request);
     }
-    answered(course, || management::answer(entity, sub, request))
+    let holders = ctx.session_holders(request.property("associated-link-name"));
+    answered(course, || {
+        management::answer(entity, sub, request, &holders)
+    })
 }
 
 fn answered(

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use super::context::Context;
 use super::failure::{Failure, error, unattached_handle};
-use super::link::{Link, Source};
+use super::link::{Link, Outgoing, Source};
 use super::request::Reply;
+use crate::bus::queue::SubQueue;
 use crate::bus::wire::frame;
 
 /// Transfer frames a client may send before it hears from us; renewed when half are used.
@@ -26,6 +27,15 @@ const HANDLE_MAX: u32 = 255;
 pub(super) struct Unsettled {
     pub(super) handle: u32,
     pub(super) token: Uuid,
+}
+
+/// How a link ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// Either side said so: the receiver of a (Service Bus) session lets go of it.
+    Said,
+    /// Its connection is gone.
+    Lost,
 }
 
 /// A session as the broker sees it. We use the client's own channel and handle numbers for our end
@@ -211,7 +221,7 @@ impl Session {
         handle: u32,
         error: Error,
     ) -> Result<(), Failure> {
-        self.drop_link(ctx, handle);
+        self.drop_link(ctx, handle, Parting::Said);
         self.links.insert(handle, Link::Detached);
         ctx.put(
             self.channel,
@@ -225,10 +235,13 @@ impl Session {
 
     fn on_detach(&mut self, ctx: &mut Context, detach: &Detach) -> Result<(), Failure> {
         let handle = detach.handle.0;
-        match self.drop_link(ctx, handle) {
+        match self.drop_link(ctx, handle, Parting::Said) {
             // Our detach went out before; this is the answer to it.
             Some(Link::Detached) => Ok(()),
-            Some(_) => {
+            Some(link) => {
+                if let Link::Accepting(accepting) = &link {
+                    self.abandon_attach(ctx, accepting)?;
+                }
                 let reply = Detach {
                     handle: Handle(handle),
                     closed: detach.closed,
@@ -241,20 +254,41 @@ impl Session {
     }
 
     /// Takes a link out. What it had locked stays locked until the locks run out: the service has
-    /// no link recovery, and another receiver may not see the messages earlier.
-    fn drop_link(&mut self, ctx: &mut Context, handle: u32) -> Option<Link> {
+    /// no link recovery, and another receiver may not see the messages earlier. Those of a session come
+    /// back when its receiver says goodbye.
+    fn drop_link(&mut self, ctx: &mut Context, handle: u32, parting: Parting) -> Option<Link> {
         let link = self.links.remove(&handle)?;
         self.used.remove(&handle);
-        if let Link::Outgoing(outgoing) = &link
-            && let Source::Queue {
-                entity,
-                sub,
-                consumer,
+        match &link {
+            Link::Outgoing(Outgoing {
+                source:
+                    Source::Queue {
+                        entity,
+                        sub,
+                        consumer,
+                        session,
+                        ..
+                    },
                 ..
-            } = &outgoing.source
-        {
-            entity.part(*sub, *consumer);
-            ctx.consumers.remove(consumer);
+            }) => {
+                if let Some(id) = session {
+                    ctx.session_links.retain(|_, holder| holder != consumer);
+                    if parting == Parting::Said {
+                        entity.with(|queue, now| queue.release_session(id, *consumer, now));
+                    }
+                }
+                entity.part(*sub, *consumer);
+                ctx.consumers.remove(consumer);
+            }
+            Link::Accepting(accepting) => {
+                let consumer = accepting.consumer;
+                accepting
+                    .entity
+                    .with(|queue, _| queue.stop_seeking(consumer));
+                accepting.entity.part(SubQueue::Main, consumer);
+                ctx.consumers.remove(&consumer);
+            }
+            Link::Outgoing(_) | Link::Incoming(_) | Link::Detached => {}
         }
         self.unsettled
             .retain(|_, unsettled| unsettled.handle != handle);
@@ -264,10 +298,10 @@ impl Session {
     }
 
     /// Takes all links out, when the session or its connection ends.
-    pub(super) fn drop_links(&mut self, ctx: &mut Context) {
+    pub(super) fn drop_links(&mut self, ctx: &mut Context, parting: Parting) {
         let handles: Vec<u32> = self.links.keys().copied().collect();
         for handle in handles {
-            self.drop_link(ctx, handle);
+            self.drop_link(ctx, handle, parting);
         }
     }
 

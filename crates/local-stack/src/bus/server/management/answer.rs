@@ -7,7 +7,9 @@ use serde_amqp::Value;
 
 use crate::bus::filter::{RuleError, RuleSetError};
 use crate::bus::queue::NoSuchMessage;
+use crate::bus::queue::session_requests::SessionError;
 use crate::bus::queue::settle::SettleError;
+use crate::bus::server::accept::SESSION_LOCK_LOST;
 use crate::bus::server::disposition::LOCK_LOST;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::values::{self, Map, symbol};
@@ -28,9 +30,12 @@ impl Answer {
     }
 
     pub(super) fn with(name: &str, value: Value) -> Self {
-        let mut answer = Answer::ok();
-        answer.body.insert(Value::String(name.to_owned()), value);
-        answer
+        Answer::ok().and(name, value)
+    }
+
+    pub(super) fn and(mut self, name: &str, value: Value) -> Self {
+        self.body.insert(Value::String(name.to_owned()), value);
+        self
     }
 
     /// Carried out, and there was nothing.
@@ -116,6 +121,16 @@ impl From<SettleError> for Refusal {
                 description: error.to_string(),
             },
             SettleError::AlreadyDead => Refusal::not_allowed(error.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        Refusal {
+            status: 410,
+            condition: SESSION_LOCK_LOST.into(),
+            description: error.to_string(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod body;
 mod locks;
 mod messages;
 mod rules;
+mod sessions;
 
 use fe2o3_amqp_types::definitions::Error;
 use serde_amqp::Value;
@@ -16,15 +17,18 @@ use super::address::Address;
 use super::entity::Entity;
 use super::request::{Reply, Request};
 use crate::bus::queue::SubQueue;
+use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::Malformed;
 
-/// Answers one request to the management node of `entity`, or of its dead-letter queue.
+/// Answers one request to the management node of `entity`, or of its dead-letter queue. `holders`
+/// are the session receivers it may speak for.
 pub(super) fn answer(
     entity: &Entity,
     sub: SubQueue,
     request: &Request,
+    holders: &[ConsumerId],
 ) -> Result<Reply, Malformed> {
-    let outcome = operate(entity, sub, request);
+    let outcome = operate(entity, sub, request, holders);
     let (properties, body) = match outcome {
         Ok(answer) => answer.into_parts(),
         Err(refusal) => refusal.into_parts(),
@@ -62,7 +66,12 @@ fn node(entity: &Entity, sub: SubQueue) -> Address {
     }
 }
 
-fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, Refusal> {
+fn operate(
+    entity: &Entity,
+    sub: SubQueue,
+    request: &Request,
+    holders: &[ConsumerId],
+) -> Result<Answer, Refusal> {
     let operation = request.property("operation").unwrap_or_default();
     let body = Body::of(request);
     fits(entity, operation)?;
@@ -70,13 +79,16 @@ fn operate(entity: &Entity, sub: SubQueue, request: &Request) -> Result<Answer, 
         "peek-message" => messages::peek(entity, sub, &body),
         "schedule-message" => messages::schedule(entity, sub, &body),
         "cancel-scheduled-message" => messages::cancel_scheduled(entity, &body),
-        "receive-by-sequence-number" => messages::receive_deferred(entity, sub, &body),
+        "receive-by-sequence-number" => messages::receive_deferred(entity, sub, &body, holders),
         "renew-lock" => locks::renew(entity, sub, &body),
-        "update-disposition" => locks::settle(entity, sub, &body),
+        "update-disposition" => locks::settle(entity, sub, &body, holders),
+        "renew-session-lock" => sessions::renew(entity, &body, holders),
+        "get-session-state" => sessions::get_state(entity, &body, holders),
+        "set-session-state" => sessions::set_state(entity, &body, holders),
+        "get-message-sessions" => sessions::list(entity, &body),
         "add-rule" => rules::add(entity, &body),
         "remove-rule" => rules::remove(entity, &body),
         "enumerate-rules" => rules::list(entity, &body),
-        // Sessions would follow here.
         _ => Err(Refusal::not_implemented(operation)),
     }
 }

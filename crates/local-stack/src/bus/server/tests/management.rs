@@ -92,12 +92,25 @@ pub(super) fn operate(
     operation: &str,
     body: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Answer {
+    operate_with(peer, delivery_id, operation, [], body)
+}
+
+/// The same with further application properties.
+pub(super) fn operate_with(
+    peer: &mut Peer,
+    delivery_id: SequenceNo,
+    operation: &str,
+    properties: impl IntoIterator<Item = (&'static str, Value)>,
+    body: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Answer {
     let operation = format!("com.microsoft:{operation}");
+    let properties = properties.into_iter();
+    let properties = properties.chain([("operation", Value::String(operation))]);
     let body = Value::Map(map(body));
     ask(
         peer,
         delivery_id,
-        request(Value::Ulong(1), &operation, body),
+        request_with(Value::Ulong(1), properties, body),
     )
 }
 
@@ -215,7 +228,7 @@ fn an_answer_waits_for_credit() {
 #[test]
 fn an_unknown_operation_is_refused_by_name() {
     let mut peer = requester(&Stage::new(), "q/$management");
-    let answer = operate(&mut peer, 0, "get-session-state", []);
+    let answer = operate(&mut peer, 0, "undo", []);
     assert_eq!(answer.status(), 501);
     assert_eq!(
         answer.condition(),

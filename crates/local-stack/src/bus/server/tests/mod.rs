@@ -4,6 +4,7 @@ mod failures;
 mod faults;
 mod links;
 mod management;
+mod sessions;
 mod settlement;
 mod timeouts;
 mod tokens;
@@ -62,6 +63,12 @@ impl Stage {
 
     fn wait(&self, seconds: i64) {
         *self.now.lock().unwrap() += time::Duration::seconds(seconds);
+    }
+
+    /// What the entity's timer does when it rings.
+    fn tick(&self) {
+        let queue = self.hub.entity("q").unwrap();
+        queue.with(|queue, now| queue.advance(now));
     }
 
     /// A peer with an open connection and a session on channel 0.
