@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use local_stack::bus::{Broker, BrokerConfig};
+use local_stack::bus::{Broker, BrokerAdmin, BrokerConfig, TopicConfig};
 use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
 use local_stack::target::{Target, TargetConfig};
@@ -38,9 +38,18 @@ enum Part {
         /// A queue with default settings; repeatable.
         #[arg(long = "queue")]
         queues: Vec<String>,
-        /// Queues in the shape of Microsoft's emulator's Config.json.
-        #[arg(long, conflicts_with = "queues")]
+        /// A topic and its subscriptions, all with default settings; repeatable.
+        #[arg(long = "topic", value_name = "NAME/SUBSCRIPTION[,SUBSCRIPTION]")]
+        topics: Vec<String>,
+        /// Queues and topics in the shape of Microsoft's emulator's Config.json.
+        #[arg(long, conflicts_with_all = ["queues", "topics"])]
         config: Option<PathBuf>,
+        /// Verify tokens: the key of the connection string is good, others are not.
+        #[arg(long)]
+        verify_tokens: bool,
+        /// Serve test hooks over HTTP on this loopback address; port 0 takes a free one.
+        #[arg(long, value_name = "ADDRESS")]
+        admin_listen: Option<SocketAddr>,
     },
     /// The Dataverse Web API with accounts, contacts and the outbox.
     Dataverse {
@@ -89,7 +98,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     let port = options.listen.port();
     match options.part {
-        Part::ServiceBus { queues, config } => {
+        Part::ServiceBus {
+            queues,
+            topics,
+            config,
+            verify_tokens,
+            admin_listen,
+        } => {
             let mut config = match config {
                 Some(path) => {
                     let text = fs::read_to_string(&path)
@@ -97,22 +112,50 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                     BrokerConfig::from_emulator_json(&text)
                         .with_context(|| path.display().to_string())?
                 }
-                None if queues.is_empty() => {
-                    bail!("name the queues: --queue outbound --queue inbound, or --config FILE")
+                None if queues.is_empty() && topics.is_empty() => {
+                    bail!(
+                        "name the queues and topics: --queue outbound --topic orders/billing,stock, \
+                         or --config FILE"
+                    )
                 }
-                None => BrokerConfig::with_queues(queues.iter().map(String::as_str)),
+                None => {
+                    let mut config = BrokerConfig::with_queues(queues.iter().map(String::as_str));
+                    let topics = topics.iter().map(|topic| topic_config(topic));
+                    config.topics = topics.collect::<anyhow::Result<_>>()?;
+                    config
+                }
             };
             config.listen = options.listen;
+            if verify_tokens {
+                config.security.get_or_insert_default();
+            }
             let broker = Broker::start(config).await?;
-            let mut queues = broker.queues();
-            queues.sort();
-            say(
-                options.json,
-                &json!({
-                    "connectionString": broker.connection_string(), "listen": broker.addr().to_string(), "queues": queues,
-                }),
-            );
+            let admin = match admin_listen {
+                Some(addr) if !addr.ip().is_loopback() => {
+                    bail!("--admin-listen {addr} is not a loopback address")
+                }
+                Some(addr) => Some(BrokerAdmin::start(broker.hooks(), addr.port()).await?),
+                None => None,
+            };
+            let sorted = |mut names: Vec<String>| {
+                names.sort();
+                names
+            };
+            let mut where_it_is = json!({
+                "connectionString": broker.connection_string(),
+                "listen": broker.addr().to_string(),
+                "queues": sorted(broker.queues()),
+                "topics": sorted(broker.topics()),
+                "subscriptions": sorted(broker.subscriptions()),
+            });
+            if let Some(admin) = &admin {
+                where_it_is["admin"] = json!(admin.url());
+            }
+            say(options.json, &where_it_is);
             stopped().await?;
+            if let Some(admin) = admin {
+                admin.shutdown().await;
+            }
             broker.shutdown().await;
         }
         Part::Dataverse {
@@ -183,6 +226,18 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         Part::KeyVault { secrets, ca } => key_vault(port, options.json, &secrets, &ca).await?,
     }
     Ok(())
+}
+
+/// A topic from `NAME/SUBSCRIPTION[,SUBSCRIPTION]`. The last slash ends the topic's name, which may
+/// hold others.
+fn topic_config(text: &str) -> anyhow::Result<TopicConfig> {
+    let (name, subscriptions) = text.rsplit_once('/').with_context(|| {
+        format!("--topic {text} names no subscription; write NAME/SUBSCRIPTION[,SUBSCRIPTION]")
+    })?;
+    Ok(TopicConfig::with_subscriptions(
+        name,
+        subscriptions.split(','),
+    ))
 }
 
 async fn key_vault(

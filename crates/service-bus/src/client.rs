@@ -15,9 +15,11 @@ use crate::message::{OutgoingMessage, ReceivedMessage};
 use crate::namespace::Namespace;
 use crate::options::ClientOptions;
 use crate::receiver::Receiver;
+use crate::session_receiver::SessionReceiver;
 use crate::settlement::{ReceiveMode, Settlement};
 use crate::wire::management::{Request, Response};
 use crate::wire::outgoing;
+use crate::wire::session::Ask;
 
 /// A client of one Service Bus namespace.
 ///
@@ -216,6 +218,42 @@ impl Client {
         Receiver::open(self.namespace.clone(), entity.to_owned(), mode, credit).await
     }
 
+    /// Accepts a session by its id, whether it has messages or not; see [`SessionReceiver`]. At most
+    /// `credit` messages (at least one) are on their way to it at a time.
+    ///
+    /// # Errors
+    /// With the condition `com.microsoft:session-cannot-be-locked`, at once, when another receiver
+    /// holds it.
+    pub async fn accept_session(
+        &self,
+        entity: &str,
+        session_id: &str,
+        credit: u32,
+    ) -> Result<SessionReceiver, Error> {
+        let ask = Ask::Named(session_id.to_owned());
+        let accepted =
+            SessionReceiver::accept(self.namespace.clone(), entity.to_owned(), ask, credit).await?;
+        accepted.ok_or_else(|| {
+            let reason = "no time left for a named session".to_owned();
+            Error::new("accept a session of", entity, ErrorKind::Protocol(reason))
+        })
+    }
+
+    /// Accepts the next session that nobody holds and that has messages; `None` if there is none
+    /// within `wait`.
+    ///
+    /// # Errors
+    /// When the broker refused, or did not answer in the operation's time beyond `wait`.
+    pub async fn accept_next_session(
+        &self,
+        entity: &str,
+        credit: u32,
+        wait: Duration,
+    ) -> Result<Option<SessionReceiver>, Error> {
+        let ask = Ask::Next(wait);
+        SessionReceiver::accept(self.namespace.clone(), entity.to_owned(), ask, credit).await
+    }
+
     /// Closes the client, for all clones. Later calls fail, and a [`receive`](Receiver::receive) that
     /// waits. Other calls under way have [`ClientOptions::close_timeout`] to end; then the connection
     /// is closed. Receivers are best closed before: what they hold stays locked.
@@ -280,8 +318,18 @@ mod tests {
         sendable(client.peek("q", 0, 1));
         sendable(client.receive_deferred("q", &[], ReceiveMode::PeekLock));
         sendable(async {
+            let mut session = client.accept_session("q", "s", 1).await?;
+            let next = client.accept_next_session("q", 1, Duration::ZERO).await?;
+            for message in session.receive(1, Duration::ZERO).await? {
+                session.settle(&message, Settlement::Complete).await?;
+            }
+            session.renew_lock().await?;
+            drop(next);
+            session.close().await
+        });
+        sendable(async {
             let mut receiver = client.receiver("q", ReceiveMode::PeekLock, 1).await?;
-            for message in receiver.receive(1, std::time::Duration::ZERO).await? {
+            for message in receiver.receive(1, Duration::ZERO).await? {
                 receiver.settle(&message, Settlement::Complete).await?;
             }
             receiver.close().await

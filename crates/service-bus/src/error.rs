@@ -43,6 +43,9 @@ pub enum ErrorKind {
     /// The broker answered something that cannot be understood.
     #[error("unexpected answer: {0}")]
     Protocol(String),
+    /// The link that held a session is gone, and the session with it: accept it again.
+    #[error("the session is lost with its link: {0}")]
+    SessionLost(String),
     /// [`Client::close`](crate::Client::close) was called before.
     #[error("the client is closed")]
     Closed,
@@ -57,6 +60,8 @@ pub enum ErrorClass {
     Throttled,
     /// The message is no longer ours: the lock expired, or it was settled before.
     LockLost,
+    /// The session is no longer held: its lock expired, or its link was lost. Accept it again.
+    SessionLost,
     /// No such entity, or no such message.
     NotFound,
     /// The credential is not accepted for this.
@@ -114,6 +119,7 @@ impl ErrorKind {
             ErrorKind::TimedOut(_) | ErrorKind::Connection(_) | ErrorKind::Credential(_) => {
                 ErrorClass::Transient
             }
+            ErrorKind::SessionLost(_) => ErrorClass::SessionLost,
             ErrorKind::Invalid(_) | ErrorKind::Protocol(_) | ErrorKind::Closed => {
                 ErrorClass::Permanent
             }
@@ -124,9 +130,8 @@ impl ErrorKind {
 fn class_of_condition(condition: &str) -> ErrorClass {
     match condition {
         "com.microsoft:server-busy" => ErrorClass::Throttled,
-        "com.microsoft:message-lock-lost" | "com.microsoft:session-lock-lost" => {
-            ErrorClass::LockLost
-        }
+        "com.microsoft:message-lock-lost" => ErrorClass::LockLost,
+        "com.microsoft:session-lock-lost" => ErrorClass::SessionLost,
         "amqp:not-found" | "com.microsoft:message-not-found" => ErrorClass::NotFound,
         "amqp:unauthorized-access" | "com.microsoft:auth-failed" => ErrorClass::Unauthorized,
         "amqp:link:message-size-exceeded" => ErrorClass::TooLarge,
@@ -166,7 +171,7 @@ mod tests {
         for (condition, class) in [
             ("com.microsoft:timeout", Transient),
             ("com.microsoft:message-lock-lost", LockLost),
-            ("com.microsoft:session-lock-lost", LockLost),
+            ("com.microsoft:session-lock-lost", SessionLost),
             ("com.microsoft:session-cannot-be-locked", Transient),
             ("com.microsoft:server-busy", Throttled),
             ("com.microsoft:message-not-found", NotFound),

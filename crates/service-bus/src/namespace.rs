@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,7 @@ use crate::settlement::ReceiveMode;
 use crate::sync::{Life, Live, Slot, lock};
 use crate::tries::Tries;
 use crate::wire::management::{Request, Response};
+use crate::wire::session::{Ask, Granted};
 
 /// What all clones of a client share.
 pub(crate) struct Namespace {
@@ -181,6 +183,32 @@ impl Namespace {
         attached
             .await
             .unwrap_or_else(|error| Err(ErrorKind::Connection(error.to_string())))
+    }
+
+    /// Attaches a receiving link to a session, by one try.
+    pub(crate) async fn session_inlet(
+        &self,
+        entity: &str,
+        ask: Ask,
+    ) -> Result<(Inlet, Granted), ErrorKind> {
+        let connection = self.authorized(entity).await?;
+        let entity = entity.to_owned();
+        let patience = match &ask {
+            Ask::Named(_) => self.options.connect_timeout,
+            Ask::Next(wait) => *wait + self.options.connect_timeout,
+        };
+        let (answer, answered) = oneshot::channel();
+        // In a task of its own, as above. A session that is granted to a caller who is gone is let go.
+        tokio::spawn(async move {
+            let attaching = Inlet::attach_session(connection.clone(), &entity, &ask);
+            let attached = attach_within(patience, &connection, attaching).await;
+            if let Err(Ok((inlet, _))) = answer.send(attached) {
+                inlet.close().await;
+            }
+        });
+        answered
+            .await
+            .unwrap_or_else(|_| Err(ErrorKind::Connection("the attach was cut off".into())))
     }
 
     /// Takes no more calls, waits for those under way as long as the options say, and closes the

@@ -3,72 +3,10 @@
 
 const assert = require("node:assert/strict");
 const { ServiceBusClient } = require("@azure/service-bus");
-
-const WAIT = 5000; // milliseconds to wait for messages that must come
-const NOTHING = 500; // milliseconds after which a queue counts as empty
-
-// One scenario's queue and shorthands for it.
-class Scenario {
-  constructor(client, queue) {
-    this.client = client;
-    this.queue = queue;
-    this.links = [];
-  }
-
-  sender() {
-    return this.keep(this.client.createSender(this.queue));
-  }
-
-  receiver(options) {
-    return this.keep(this.client.createReceiver(this.queue, options));
-  }
-
-  deadLetters() {
-    return this.receiver({ subQueueType: "deadLetter" });
-  }
-
-  async send(...messages) {
-    await this.sender().sendMessages(messages);
-  }
-
-  async expectEmpty() {
-    const left = await this.receiver().receiveMessages(10, { maxWaitTimeInMs: NOTHING });
-    assert.equal(left.length, 0, `${left.length} messages left`);
-  }
-
-  keep(link) {
-    this.links.push(link);
-    return link;
-  }
-
-  async close() {
-    await Promise.all(this.links.map((link) => link.close()));
-  }
-}
-
-// Receives exactly `count` messages.
-async function take(receiver, count) {
-  const messages = [];
-  while (messages.length < count) {
-    const more = await receiver.receiveMessages(count - messages.length, { maxWaitTimeInMs: WAIT });
-    assert.ok(more.length > 0, `${messages.length} of ${count} messages came`);
-    messages.push(...more);
-  }
-  return messages;
-}
-
-async function one(receiver) {
-  return (await take(receiver, 1))[0];
-}
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const inSeconds = (seconds) => new Date(Date.now() + seconds * 1000);
-const bodies = (messages) => messages.map((message) => message.body);
-const number = (value) => Number(value.toString());
-const coded = (code) => (error) => {
-  assert.equal(error.code, code, `${error.code}: ${error.message}`);
-  return true;
-};
+const { WAIT, Scenario, bodies, coded, inSeconds, number, one, pause, take } = require("./common");
+const errors = require("./errors");
+const sessions = require("./sessions");
+const topics = require("./topics");
 
 const scenarios = {
   async "send"(t) {
@@ -385,14 +323,17 @@ const scenarios = {
     assert.deepEqual(got, ["m0", "m1", "m2", "m3", "m4"]);
     await t.expectEmpty();
   },
+  ...errors,
+  ...sessions,
+  ...topics,
 };
 
 async function main() {
   const [connectionString, plan] = process.argv.slice(2);
   const client = new ServiceBusClient(connectionString);
-  for (const { name, queue } of JSON.parse(plan)) {
+  for (const { name, queue, topic } of JSON.parse(plan)) {
     const started = Date.now();
-    const scenario = new Scenario(client, queue);
+    const scenario = new Scenario(client, queue, topic, connectionString);
     let error = null;
     try {
       await scenarios[name](scenario);

@@ -6,7 +6,6 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
@@ -15,7 +14,6 @@ from azure.servicebus import (
     ServiceBusMessage,
     ServiceBusReceivedMessage,
     ServiceBusReceiveMode,
-    ServiceBusSubQueue,
 )
 from azure.servicebus.exceptions import (
     MessageLockLostError,
@@ -24,63 +22,10 @@ from azure.servicebus.exceptions import (
     MessagingEntityNotFoundError,
 )
 
-WAIT = 5  # seconds to wait for messages that must come
-NOTHING = 0.5  # seconds after which a queue counts as empty
-
-
-class Scenario:
-    """One scenario's queue and shorthands for it."""
-
-    def __init__(self, client, queue):
-        self.client = client
-        self.queue = queue
-
-    def send(self, *messages):
-        with self.client.get_queue_sender(self.queue) as sender:
-            sender.send_messages(list(messages))
-
-    def receiver(self, **options):
-        return self.client.get_queue_receiver(self.queue, **options)
-
-    def dead_letters(self):
-        return self.receiver(sub_queue=ServiceBusSubQueue.DEAD_LETTER)
-
-    def expect_empty(self):
-        with self.receiver() as receiver:
-            left = receiver.receive_messages(10, max_wait_time=NOTHING)
-            assert not left, f"{len(left)} messages left"
-
-
-def body(message):
-    return b"".join(message.body)
-
-
-def take(receiver, count):
-    """Receives exactly `count` messages."""
-    messages = []
-    while len(messages) < count:
-        more = receiver.receive_messages(count - len(messages), max_wait_time=WAIT)
-        assert more, f"{len(messages)} of {count} messages came"
-        messages += more
-    return messages
-
-
-def one(receiver):
-    return take(receiver, 1)[0]
-
-
-@contextmanager
-def expect(error):
-    """What is done inside must fail with `error`."""
-    try:
-        yield
-    except error:
-        return
-    raise AssertionError(f"no {error.__name__}")
-
-
-def in_seconds(seconds):
-    return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+import errors
+import sessions
+import topics
+from common import Scenario, body, expect, in_seconds, one, take
 
 
 def send(t):
@@ -434,6 +379,9 @@ SCENARIOS = {
     "two receivers compete": two_receivers_compete,
     "time to live": time_to_live,
     "continuous receive": continuous_receive,
+    **errors.SCENARIOS,
+    **sessions.SCENARIOS,
+    **topics.SCENARIOS,
 }
 
 
@@ -443,7 +391,7 @@ def run(connection_string, step):
     try:
         # Without retries, which would hide failures.
         with ServiceBusClient.from_connection_string(connection_string, retry_total=0) as client:
-            SCENARIOS[step["name"]](Scenario(client, step["queue"]))
+            SCENARIOS[step["name"]](Scenario(client, step["queue"], step["topic"]))
     except Exception:
         error = traceback.format_exc()
     seconds = round(time.monotonic() - started, 2)

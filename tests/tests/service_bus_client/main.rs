@@ -7,6 +7,7 @@ mod receiving;
 mod reconnecting;
 mod scheduling;
 mod sending;
+mod sessions;
 mod settling;
 
 use std::collections::BTreeSet;

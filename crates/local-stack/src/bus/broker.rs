@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::{BrokerConfig, ConfigError};
+use super::hooks::Hooks;
 use super::queue::SubQueue;
+use super::security::LOCAL_KEY;
 use super::server::connection;
 use super::server::entity::{Entity, system_clock};
 use super::server::hub::Hub;
@@ -59,8 +61,8 @@ impl Broker {
         self.addr
     }
 
-    /// A connection string for it, as the official clients and `service-bus` take them. The key is
-    /// an arbitrary one: any token is accepted.
+    /// A connection string for it, as the official clients and `service-bus` take them. Its key is
+    /// among those of [`Security::default`](super::Security).
     pub fn connection_string(&self) -> String {
         let host = match self.addr.ip() {
             ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
@@ -69,17 +71,25 @@ impl Broker {
         };
         format!(
             "Endpoint=sb://{host}:{};SharedAccessKeyName=RootManageSharedAccessKey;\
-             SharedAccessKey=local;UseDevelopmentEmulator=true;",
+             SharedAccessKey={LOCAL_KEY};UseDevelopmentEmulator=true;",
             self.addr.port()
         )
     }
 
     /// The names of its queues, in no particular order.
     pub fn queues(&self) -> Vec<String> {
-        self.hub
-            .entities()
-            .map(|entity| entity.name.clone())
-            .collect()
+        self.names(|entity| !entity.is_topic() && entity.rules().is_none())
+    }
+
+    /// The names of its topics, in no particular order.
+    pub fn topics(&self) -> Vec<String> {
+        self.names(Entity::is_topic)
+    }
+
+    /// The paths of its subscriptions (`topic/Subscriptions/name`), in no particular order. Wherever
+    /// a queue's name is asked for, such a path names the subscription, and a topic's name the topic.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.names(|entity| entity.rules().is_some())
     }
 
     /// Every message of a queue; `None` if there is no such queue.
@@ -112,6 +122,11 @@ impl Broker {
         }))
     }
 
+    /// The means to make it misbehave.
+    pub fn hooks(&self) -> Hooks {
+        Hooks::of(&self.hub)
+    }
+
     /// Breaks every present connection without a word, as a network failure would. Clients may
     /// connect again at once.
     pub fn drop_connections(&self) {
@@ -128,6 +143,11 @@ impl Broker {
         {
             tracing::warn!("The broker stopped before all of its connections had ended");
         }
+    }
+
+    fn names(&self, is_wanted: impl Fn(&Entity) -> bool) -> Vec<String> {
+        let wanted = self.hub.entities().filter(|entity| is_wanted(entity));
+        wanted.map(|entity| entity.name.clone()).collect()
     }
 
     fn entity(&self, queue: &str) -> Option<&Arc<Entity>> {

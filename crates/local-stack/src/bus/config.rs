@@ -1,10 +1,13 @@
-//! What a broker serves: its address and its queues.
+//! What a broker serves: its address, its queues and its topics.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::queue::MAX_LOCK_DURATION;
+use super::security::Security;
+use super::timeouts::Timeouts;
+use super::topic::TopicConfig;
 
 /// The largest message of the Standard tier, in bytes (Azure doc "Service Bus quotas").
 pub const STANDARD_MESSAGE_SIZE: usize = 256 * 1024;
@@ -18,8 +21,14 @@ pub struct BrokerConfig {
     pub listen: SocketAddr,
     /// The queues; every other entity is refused with `amqp:not-found`.
     pub queues: Vec<QueueConfig>,
+    /// The topics with their subscriptions.
+    pub topics: Vec<TopicConfig>,
     /// The largest encoded message that is taken, in bytes.
     pub max_message_size: usize,
+    /// Whom to trust; `None` takes any token that is well-formed, and links without one.
+    pub security: Option<Security>,
+    /// How long idle links and connections are kept.
+    pub timeouts: Timeouts,
 }
 
 impl BrokerConfig {
@@ -28,7 +37,10 @@ impl BrokerConfig {
         BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             queues: queues.into_iter().collect(),
+            topics: Vec::new(),
             max_message_size: STANDARD_MESSAGE_SIZE,
+            security: None,
+            timeouts: Timeouts::default(),
         }
     }
 
@@ -49,6 +61,18 @@ impl BrokerConfig {
                 return Err(queue.wrong("Name", "is the name of two queues"));
             }
         }
+        for topic in &self.topics {
+            topic.check()?;
+            if !names.insert(topic.name.to_lowercase()) {
+                return Err(topic.wrong("Name", "is the name of two queues or topics"));
+            }
+        }
+        for queue in &self.queues {
+            queue.check_forwarding(&queue.name, &names)?;
+        }
+        for topic in &self.topics {
+            topic.check_forwarding(&names)?;
+        }
         Ok(())
     }
 }
@@ -67,8 +91,17 @@ pub struct QueueConfig {
     pub duplicate_detection_window: Option<Duration>,
     /// Time to live of messages that ask for none or for more; `None` lets them live for ever.
     pub default_ttl: Option<Duration>,
+    /// Whether messages belong to sessions, which are received one by one and in order.
+    pub requires_session: bool,
     /// Whether messages whose time to live runs out are dead-lettered rather than dropped.
     pub dead_letter_on_expiration: bool,
+    /// The queue or topic its messages are passed on to.
+    pub forward_to: Option<String>,
+    /// The queue or topic its dead-lettered messages are passed on to.
+    pub forward_dead_letters_to: Option<String>,
+    /// Once its messages, dead letters included, take up so many bytes, it takes no more of them;
+    /// `None` sets no limit.
+    pub max_size: Option<u64>,
 }
 
 impl QueueConfig {
@@ -80,23 +113,61 @@ impl QueueConfig {
             max_delivery_count: 10,
             duplicate_detection_window: None,
             default_ttl: None,
+            requires_session: false,
             dead_letter_on_expiration: false,
+            forward_to: None,
+            forward_dead_letters_to: None,
+            max_size: None,
         }
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let segments = self.name.split('/');
         if segments
             .clone()
             .any(|segment| segment.is_empty() || segment.starts_with('$'))
         {
-            return Err(self.wrong("Name", "is not the name of a queue"));
+            return Err(self.wrong(
+                "Name",
+                "is not a name: segments must not be empty or begin with $",
+            ));
         }
         if self.lock_duration.is_zero() || self.lock_duration > MAX_LOCK_DURATION {
             return Err(self.wrong("LockDuration", "must be above zero and at most 5 minutes"));
         }
         if self.max_delivery_count == 0 {
             return Err(self.wrong("MaxDeliveryCount", "must be at least 1"));
+        }
+        Ok(())
+    }
+
+    /// Checks that forwarding leads to one of the queues and topics called `names` (in lower case),
+    /// as the service does when an entity is made. `path` is where the queue itself is found.
+    pub(super) fn check_forwarding(
+        &self,
+        path: &str,
+        names: &HashSet<String>,
+    ) -> Result<(), ConfigError> {
+        let settings = [
+            ("ForwardTo", &self.forward_to),
+            (
+                "ForwardDeadLetteredMessagesTo",
+                &self.forward_dead_letters_to,
+            ),
+        ];
+        for (setting, destination) in settings {
+            let Some(destination) = destination else {
+                continue;
+            };
+            let lower = destination.to_lowercase();
+            if lower == path.to_lowercase() {
+                return Err(self.wrong(setting, "leads to the entity itself"));
+            }
+            if !names.contains(&lower) {
+                let problem =
+                    format!("{destination:?} is neither a queue nor a topic of this broker");
+                return Err(self.wrong(setting, &problem));
+            }
         }
         Ok(())
     }
@@ -124,8 +195,20 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// Something that is not a queue.
-    #[error("{what} {name:?}: not supported by this broker, which serves queues only")]
+    /// A setting of a topic, a subscription or a rule is wrong or not supported.
+    #[error("{kind} {name:?}: {setting} {problem}")]
+    Entity {
+        /// `topic`, `subscription` or `rule`.
+        kind: &'static str,
+        /// Its path, for example `orders/Subscriptions/billing`.
+        name: String,
+        /// The setting, as the configuration file calls it.
+        setting: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something this broker does not have.
+    #[error("{what} {name:?}: not supported by this broker")]
     Unsupported {
         /// The kind of entity.
         what: &'static str,

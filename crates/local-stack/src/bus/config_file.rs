@@ -1,5 +1,10 @@
-//! Reads queues from the configuration file of Microsoft's own Service Bus emulator
+//! Reads queues and topics from the configuration file of Microsoft's own Service Bus emulator
 //! (Azure doc "Test locally by using the Azure Service Bus emulator": `Config.json`).
+
+mod rules;
+mod topics;
+
+use std::time::Duration;
 
 use serde::Deserialize;
 use time::ext::NumericalStdDuration as _;
@@ -11,11 +16,11 @@ use super::iso_duration;
 const FOR_EVER_DAYS: u64 = 36_500;
 
 impl BrokerConfig {
-    /// Reads the emulator's `Config.json`: `UserConfig.Namespaces[].Queues[]`.
+    /// Reads the emulator's `Config.json`: `UserConfig.Namespaces[].Queues[]` and `.Topics[]`.
     ///
     /// # Errors
-    /// When it has another shape, or asks for something this broker does not do: topics, sessions,
-    /// forwarding, more than one namespace. The error names the entity and the setting.
+    /// When it has another shape, or asks for something this broker does not do: more than one
+    /// namespace. The error names the entity and the setting.
     pub fn from_emulator_json(json: &str) -> Result<Self, ConfigError> {
         let file: File = serde_json::from_str(json)?;
         let mut namespaces = file.user_config.namespaces.into_iter();
@@ -26,14 +31,15 @@ impl BrokerConfig {
                 name: second.name,
             });
         }
-        if let Some(topic) = namespace.topics.into_iter().next() {
-            return Err(ConfigError::Unsupported {
-                what: "topic",
-                name: topic.name,
-            });
-        }
+        let security = namespace
+            .shared_access_authorization_rules
+            .map(|rules| rules::security(rules, &namespace.queues, &namespace.topics))
+            .transpose()?;
         let queues = namespace.queues.into_iter().map(Queue::into_config);
-        let config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
+        let mut config = BrokerConfig::new(queues.collect::<Result<Vec<_>, _>>()?);
+        let topics = namespace.topics.into_iter().map(topics::Topic::into_config);
+        config.topics = topics.collect::<Result<Vec<_>, _>>()?;
+        config.security = security;
         config.check()?;
         Ok(config)
     }
@@ -58,14 +64,11 @@ struct Namespace {
     name: String,
     #[serde(default)]
     queues: Vec<Queue>,
+    /// Not in Microsoft's emulator, which trusts everybody. Present, even empty, it makes the
+    /// broker verify tokens.
+    shared_access_authorization_rules: Option<Vec<rules::Rule>>,
     #[serde(default)]
-    topics: Vec<Topic>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Topic {
-    name: String,
+    topics: Vec<topics::Topic>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +77,9 @@ struct Queue {
     name: String,
     #[serde(default)]
     properties: Properties,
+    /// Keys of this queue alone; for these the namespace must have the member too.
+    #[serde(default)]
+    shared_access_authorization_rules: Vec<rules::Rule>,
 }
 
 /// Durations stay text here, so that an error can name the queue.
@@ -87,34 +93,21 @@ struct Properties {
     forward_to: Option<String>,
     lock_duration: Option<String>,
     max_delivery_count: Option<u32>,
+    /// Not in Microsoft's emulator; named as in Azure.
+    max_size_in_megabytes: Option<f64>,
     requires_duplicate_detection: bool,
     requires_session: bool,
 }
 
 impl Queue {
     fn into_config(self) -> Result<QueueConfig, ConfigError> {
-        let Queue { name, properties } = self;
+        let Queue {
+            name, properties, ..
+        } = self;
         let mut config = QueueConfig::named(name);
-        let unsupported = [
-            ("RequiresSession", properties.requires_session),
-            ("ForwardTo", is_set(properties.forward_to.as_deref())),
-            (
-                "ForwardDeadLetteredMessagesTo",
-                is_set(properties.forward_dead_lettered_messages_to.as_deref()),
-            ),
-        ];
-        if let Some((setting, _)) = unsupported.into_iter().find(|(_, asked_for)| *asked_for) {
-            return Err(config.wrong(setting, "is not supported by this broker"));
-        }
-        let duration = |setting: &str, text: Option<String>| match text {
-            None => Ok(None),
-            Some(text) => match iso_duration::parse(&text) {
-                Some(duration) => Ok(Some(duration)),
-                None => Err(QueueConfig::named(&config.name).wrong(
-                    setting,
-                    &format!("{text:?} is not an ISO 8601 duration such as \"PT1M\""),
-                )),
-            },
+        let duration = |setting: &str, text: Option<String>| {
+            read_duration(text)
+                .map_err(|problem| QueueConfig::named(&config.name).wrong(setting, &problem))
         };
         let lock = duration("LockDuration", properties.lock_duration)?;
         let ttl = duration(
@@ -129,24 +122,59 @@ impl Queue {
         config.max_delivery_count = properties
             .max_delivery_count
             .unwrap_or(config.max_delivery_count);
-        config.default_ttl = ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS);
-        config.duplicate_detection_window = properties
-            .requires_duplicate_detection
-            // The service's default window.
-            .then(|| window.unwrap_or(10.std_minutes()));
+        config.default_ttl = limited(ttl);
+        config.duplicate_detection_window =
+            detection_window(properties.requires_duplicate_detection, window);
+        config.max_size = size_limit(properties.max_size_in_megabytes)
+            .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
+        config.requires_session = properties.requires_session;
+        config.forward_to = named(properties.forward_to);
+        config.forward_dead_letters_to = named(properties.forward_dead_lettered_messages_to);
         config.dead_letter_on_expiration = properties.dead_lettering_on_message_expiration;
         Ok(config)
     }
 }
 
-fn is_set(name: Option<&str>) -> bool {
-    name.is_some_and(|name| !name.is_empty())
+/// The emulator's file says "no destination" with an empty name.
+fn named(name: Option<String>) -> Option<String> {
+    name.filter(|name| !name.is_empty())
+}
+
+fn read_duration(text: Option<String>) -> Result<Option<Duration>, String> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    match iso_duration::parse(&text) {
+        Some(duration) => Ok(Some(duration)),
+        None => Err(format!(
+            "{text:?} is not an ISO 8601 duration such as \"PT1M\""
+        )),
+    }
+}
+
+/// The window of duplicate detection, if that is on.
+fn detection_window(is_required: bool, window: Option<Duration>) -> Option<Duration> {
+    // The service's default window.
+    is_required.then(|| window.unwrap_or(10.std_minutes()))
+}
+
+/// A time to live that is a limit at all.
+fn limited(ttl: Option<Duration>) -> Option<Duration> {
+    ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS)
+}
+
+/// The most bytes an entity holds, if that is limited.
+fn size_limit(megabytes: Option<f64>) -> Result<Option<u64>, &'static str> {
+    match megabytes {
+        // Whole numbers in Azure; tests do with less.
+        Some(megabytes) if megabytes > 0.0 => Ok(Some((megabytes * 1024.0 * 1024.0) as u64)),
+        Some(_) => Err("must be above zero"),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// The queue of the emulator's own sample, and one with other settings.
@@ -169,6 +197,7 @@ mod tests {
                 "DeadLetteringOnMessageExpiration": true,
                 "DefaultMessageTimeToLive": "P10675199DT2H48M5.4775807S",
                 "LockDuration": "PT30S",
+                "RequiresSession": true,
                 "RequiresDuplicateDetection": true,
                 "DuplicateDetectionHistoryTimeWindow": "PT20S" } },
             { "Name": "queue.3" }
@@ -190,6 +219,7 @@ mod tests {
         let second = QueueConfig {
             lock_duration: Duration::from_secs(30),
             duplicate_detection_window: Some(Duration::from_secs(20)),
+            requires_session: true,
             dead_letter_on_expiration: true,
             ..QueueConfig::named("queue.2")
         };
@@ -210,20 +240,19 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         assert_eq!(
-            refusal(r#""RequiresSession": false"#, r#""RequiresSession": true"#),
-            r#"queue "queue.1": RequiresSession is not supported by this broker"#,
-        );
-        assert_eq!(
-            refusal(r#""ForwardTo": """#, r#""ForwardTo": "queue.2""#),
-            r#"queue "queue.1": ForwardTo is not supported by this broker"#,
+            refusal(r#""ForwardTo": """#, r#""ForwardTo": "queue.9""#),
+            r#"queue "queue.1": ForwardTo "queue.9" is neither a queue nor a topic of this broker"#,
         );
         assert_eq!(
             refusal(
-                r#""Topics": []"#,
-                r#""Topics": [{ "Name": "topic.1", "Properties": {} }]"#
+                r#""ForwardDeadLetteredMessagesTo": """#,
+                r#""ForwardDeadLetteredMessagesTo": "Queue.1""#
             ),
-            r#"topic "topic.1": not supported by this broker, which serves queues only"#,
+            r#"queue "queue.1": ForwardDeadLetteredMessagesTo leads to the entity itself"#,
         );
+        let json = SAMPLE.replacen(r#""ForwardTo": """#, r#""ForwardTo": "QUEUE.2""#, 1);
+        let config = BrokerConfig::from_emulator_json(&json).unwrap();
+        assert_eq!(config.queues[0].forward_to.as_deref(), Some("QUEUE.2"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Azure Service Bus on a local port: queues over AMQP 1.0, true enough to the service for its
+//! Azure Service Bus on a local port: queues and topics over AMQP 1.0, true enough to the service for its
 //! official clients.
 //!
 //! ```no_run
@@ -11,33 +11,52 @@
 //! # }
 //! ```
 //!
-//! Three layers, each knowing only those before it:
+//! Four layers, each knowing only those before it:
 //! - `wire`: bytes to frames, performatives and message sections, and back;
-//! - `queue`: one queue as a pure state machine, told the time and never asking for it;
+//! - `queue`: one queue as a pure state machine, told the time and never asking for it. A topic is a
+//!   queue in which nothing stays, a subscription one that gets its messages through rules;
+//! - `filter`: these rules, as pure as `queue`;
 //! - `server`: connections, sessions, links, `$cbs` and `$management`.
 //!
 //! Where the service's behaviour is not written down anywhere, the choice made here is marked with
 //! its source in the SDKs, or listed in `docs/azure-assumptions.md`.
 //!
-//! Not here: topics, sessions, transactions, persistence, token verification, TLS, the service's
-//! own time-outs for idle links.
+//! Beside them, what tests need of a namespace: `fault` and [`Hooks`] make it misbehave on purpose,
+//! [`Security`] has it look at tokens, [`Timeouts`] has it lose patience.
+//!
+//! Not here: transactions, persistence, TLS.
 
+mod admin;
 mod broker;
 mod config;
 mod config_file;
+mod fault;
+mod filter;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod hooks;
 mod iso_duration;
 mod queue;
+mod security;
 mod server;
+mod timeouts;
+mod topic;
 mod view;
 mod wire;
 
+pub use admin::BrokerAdmin;
 pub use broker::{Broker, StartError};
 pub use config::{
     BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,
 };
+pub use fault::{Chance, ConnectionView, Disturbance, Fault, Operation, SERVER_BUSY, Script, Whom};
+pub use filter::{CorrelationFilter, Rule, RuleError};
+pub use hooks::Hooks;
+pub use security::{AuthorizationRule, Identities, LOCAL_KEY, Rights, Role, Security};
+pub use serde_amqp::Value as PropertyValue;
+pub use timeouts::Timeouts;
+pub use topic::{SubscriptionConfig, TopicConfig};
 pub use view::{Counters, MessageState, MessageView, QueueCounts, QueueSnapshot};
 
 #[cfg(test)]

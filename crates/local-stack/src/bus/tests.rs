@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::wire::frame::{self, Frame};
 use super::wire::{section, values};
-use super::{Broker, BrokerConfig, MessageState, StartError};
+use super::{Broker, BrokerConfig, Disturbance, MessageState, StartError, Whom};
 
 /// Long enough for anything that happens at all.
 const LONG: Duration = Duration::from_secs(20);
@@ -66,19 +66,7 @@ impl Wire {
     /// A client with an open connection.
     async fn open(addr: SocketAddr) -> Self {
         let mut wire = Wire::connect(addr).await;
-        wire.put(&Open {
-            container_id: "test".into(),
-            hostname: None,
-            max_frame_size: 65_536.into(),
-            channel_max: 10.into(),
-            idle_time_out: None,
-            outgoing_locales: None,
-            incoming_locales: None,
-            offered_capabilities: None,
-            desired_capabilities: None,
-            properties: None,
-        })
-        .await;
+        wire.put(&open()).await;
         assert!(matches!(
             wire.performative().await,
             Some(Performative::Open(_))
@@ -184,6 +172,21 @@ impl Wire {
     }
 }
 
+fn open() -> Open {
+    Open {
+        container_id: "test".into(),
+        hostname: None,
+        max_frame_size: 65_536.into(),
+        channel_max: 10.into(),
+        idle_time_out: None,
+        outgoing_locales: None,
+        incoming_locales: None,
+        offered_capabilities: None,
+        desired_capabilities: None,
+        properties: None,
+    }
+}
+
 fn message() -> Vec<u8> {
     let mut fields = vec![Value::Null; 6];
     fields[0] = Value::String("id-1".into());
@@ -264,16 +267,21 @@ async fn a_frame_larger_than_announced_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn a_peer_without_sasl_is_told_the_header_to_send() {
+async fn a_peer_may_come_without_sasl() {
     let broker = broker().await;
-    let mut stream = TcpStream::connect(broker.addr()).await.unwrap();
-    stream.write_all(b"AMQP\x00\x01\x00\x00").await.unwrap();
-    let mut answer = Vec::new();
-    timeout(LONG, stream.read_to_end(&mut answer))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(answer, b"AMQP\x03\x01\x00\x00");
+    let stream = TcpStream::connect(broker.addr()).await.unwrap();
+    let mut wire = Wire {
+        stream,
+        input: BytesMut::new(),
+    };
+    let header = b"AMQP\x00\x01\x00\x00";
+    wire.stream.write_all(header).await.unwrap();
+    assert_eq!(wire.header().await, header[..]);
+    wire.put(&open()).await;
+    assert!(matches!(
+        wire.performative().await,
+        Some(Performative::Open(_))
+    ));
 }
 
 #[tokio::test]
@@ -299,6 +307,105 @@ async fn dropped_connections_end_without_a_word_and_new_ones_are_welcome() {
         .await
         .send_message("orders", &message())
         .await;
+}
+
+/// What a client of `broker` meets when its connection is disturbed.
+async fn disturbed(broker: &Broker, what: Disturbance) -> Wire {
+    let wire = Wire::open(broker.addr()).await;
+    let hooks = broker.hooks();
+    let one = hooks.connections().pop().unwrap();
+    assert_eq!(one.client, "test");
+    let whom = Whom {
+        connection: Some(one.connection),
+        ..Whom::default()
+    };
+    assert_eq!(hooks.disturb(&whom, &what), 1);
+    wire
+}
+
+#[tokio::test]
+async fn a_connection_is_reset_cut_in_a_frame_closed_or_told_nonsense_and_the_others_are_not() {
+    let broker = broker().await;
+    let mut good = Wire::open(broker.addr()).await;
+
+    let mut wire = disturbed(&broker, Disturbance::Reset).await;
+    let reset = timeout(LONG, wire.stream.read_buf(&mut wire.input)).await;
+    let kind = reset.unwrap().unwrap_err().kind();
+    assert_eq!(kind, std::io::ErrorKind::ConnectionReset);
+
+    let mut wire = disturbed(&broker, Disturbance::HalfFrame).await;
+    assert_eq!(wire.frame().await, None);
+    assert!(!wire.input.is_empty(), "an end between two frames");
+
+    let mut wire = disturbed(&broker, Disturbance::connection_forced()).await;
+    let Some(Performative::Close(Close { error: Some(error) })) = wire.performative().await else {
+        panic!()
+    };
+    let condition = serde_amqp::to_value(&error.condition).unwrap();
+    assert_eq!(values::text(&condition), Some("amqp:connection:forced"));
+
+    let mut wire = disturbed(&broker, Disturbance::Malformed).await;
+    while wire.input.len() < 12 {
+        assert!(wire.read().await);
+    }
+    assert!(frame::take(&mut wire.input, 65_536).is_err());
+
+    good.send_message("orders", &message()).await;
+    let entities = &broker.hooks().connections()[0].entities;
+    assert_eq!(entities, &["orders"]);
+}
+
+#[tokio::test]
+async fn a_partition_delays_old_and_new_connections_and_loses_nothing() {
+    let broker = broker().await;
+    let mut old = Wire::open(broker.addr()).await;
+    let begun = std::time::Instant::now();
+    broker.hooks().partition(Duration::from_millis(300));
+    let mut new = Wire::open(broker.addr()).await;
+    assert!(begun.elapsed() >= Duration::from_millis(290), "no silence");
+    old.send_message("orders", &message()).await;
+    new.send_message("orders", &message()).await;
+    assert_eq!(broker.counts("orders").unwrap().active, 2);
+}
+
+#[tokio::test]
+async fn one_client_that_sends_noise_never_disturbs_another() {
+    use rand::rngs::StdRng;
+    use rand::{Rng as _, SeedableRng as _};
+    let broker = broker().await;
+    let addr = broker.addr();
+    let noise = tokio::spawn(async move {
+        for seed in 0..60 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut bytes = vec![0; rng.random_range(1..600)];
+            rng.fill(&mut bytes[..]);
+            if seed % 2 == 0 {
+                // A frame of a plausible size.
+                let size = u32::try_from(bytes.len().max(8)).unwrap();
+                bytes.resize(size as usize, 0);
+                bytes[..4].copy_from_slice(&size.to_be_bytes());
+                bytes[4..8].copy_from_slice(&[2, 0, 0, 0]);
+            }
+            let mut bad = Wire::open(addr).await;
+            // It may have been thrown out already.
+            let _ = bad.stream.write_all(&bytes).await;
+            let _ = bad.stream.shutdown().await;
+            while bad.read().await {}
+        }
+    });
+    for _ in 0..60 {
+        let mut good = Wire::open(addr).await;
+        good.send_message("orders", &message()).await;
+    }
+    noise.await.unwrap();
+    assert_eq!(broker.counts("orders").unwrap().active, 60);
+}
+
+#[tokio::test]
+async fn locks_are_lost_on_demand() {
+    let broker = broker().await;
+    assert_eq!(broker.hooks().lose_locks("ORDERS"), Some(0));
+    assert_eq!(broker.hooks().lose_locks("other"), None);
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct Counters {
     pub cancelled: u64,
     /// Messages completed.
     pub completed: u64,
+    /// Messages that left by themselves: copied from a topic to its subscriptions, or forwarded.
+    pub forwarded: u64,
     /// Messages that left with their delivery (receive-and-delete).
     pub received_and_deleted: u64,
     /// Deliveries abandoned or released.

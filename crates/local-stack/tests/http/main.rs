@@ -1,6 +1,7 @@
 //! The HTTP stand-ins, each over real HTTP, as their callers meet them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod bus_admin;
 mod dataverse;
 mod identity;
 mod target;

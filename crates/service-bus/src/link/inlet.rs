@@ -9,8 +9,8 @@ use fe2o3_amqp::link::delivery::DeliveryInfo;
 use fe2o3_amqp::link::receiver::CreditMode;
 use fe2o3_amqp::link::{IllegalLinkStateError, RecvError};
 use fe2o3_amqp::session::SessionHandle;
-use fe2o3_amqp_types::definitions::{ReceiverSettleMode, SenderSettleMode};
-use fe2o3_amqp_types::messaging::Body;
+use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, SenderSettleMode};
+use fe2o3_amqp_types::messaging::{Body, Source};
 use futures_util::FutureExt;
 use serde_amqp::Value as Amqp;
 use time::OffsetDateTime;
@@ -24,7 +24,8 @@ use crate::error::ErrorKind;
 use crate::message::ReceivedMessage;
 use crate::settlement::{ReceiveMode, Settlement};
 use crate::sync::lock;
-use crate::wire::{failure, incoming, settlement};
+use crate::wire::session::{Ask, Granted};
+use crate::wire::{self, failure, incoming, settlement};
 
 /// Unsettled deliveries are looked through for expired locks once there are this many, and again
 /// whenever their number has doubled.
@@ -59,6 +60,41 @@ impl Inlet {
         address: &str,
         mode: ReceiveMode,
     ) -> Result<Self, ErrorKind> {
+        let source = Source::builder().address(address);
+        Self::attach_to(connection, address, source.build(), Fields::new(), mode).await
+    }
+
+    /// Attaches the link to a session, in peek-lock mode and without credit.
+    pub(crate) async fn attach_session(
+        connection: Arc<Connection>,
+        address: &str,
+        ask: &Ask,
+    ) -> Result<(Self, Granted), ErrorKind> {
+        let source = wire::session::source(address, ask).build();
+        let properties = wire::session::properties(ask);
+        let mode = ReceiveMode::PeekLock;
+        let inlet = Self::attach_to(connection, address, source, properties, mode).await?;
+        let source = inlet.receiver.source().as_ref();
+        let granted = inlet
+            .receiver
+            .properties(|properties| wire::session::granted(source, properties.as_ref()));
+        match granted {
+            Some(granted) => Ok((inlet, granted)),
+            None => {
+                inlet.close().await;
+                let reason = "a session link that does not say which session it has".to_owned();
+                Err(ErrorKind::Protocol(reason))
+            }
+        }
+    }
+
+    async fn attach_to(
+        connection: Arc<Connection>,
+        address: &str,
+        source: Source,
+        properties: Fields,
+        mode: ReceiveMode,
+    ) -> Result<Self, ErrorKind> {
         let mut session = connection.begin_session().await?;
         let name = format!("{address}-{}", Uuid::new_v4());
         let follow = connection.witness().follow(name.clone());
@@ -68,7 +104,8 @@ impl Inlet {
         };
         let receiver = Receiver::builder()
             .name(name)
-            .source(address)
+            .source(source)
+            .properties(properties)
             .sender_settle_mode(sender_mode)
             .receiver_settle_mode(receiver_mode)
             .credit_mode(CreditMode::Manual)
@@ -86,6 +123,17 @@ impl Inlet {
             spent: false,
             unsettled: Mutex::default(),
         })
+    }
+
+    /// The link's name.
+    pub(crate) fn name(&self) -> &str {
+        self.receiver.name()
+    }
+
+    /// Why its connection is lost, if it is.
+    pub(crate) fn lost(&self) -> Option<ErrorKind> {
+        let life = self.connection.life();
+        life.is_over().then(|| life.reason())
     }
 
     /// Whether the broker may still send.

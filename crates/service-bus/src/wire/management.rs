@@ -4,6 +4,8 @@
 //! Bodies are maps with string keys; lock tokens are AMQP uuids in plain RFC 4122 order, unlike in
 //! delivery tags. `$cbs` answers in the same way under other names (`status-code`).
 
+mod sessions;
+
 use std::time::Duration;
 
 use fe2o3_amqp_types::messaging::{AmqpValue, Body};
@@ -24,6 +26,8 @@ use crate::settlement::{ReceiveMode, Settlement};
 pub(crate) struct Request {
     operation: &'static str,
     fields: Vec<(&'static str, Amqp)>,
+    /// The receiving link it is made for.
+    link: Option<String>,
 }
 
 impl Request {
@@ -85,19 +89,23 @@ impl Request {
     }
 
     fn new(operation: &'static str, fields: Vec<(&'static str, Amqp)>) -> Self {
-        Self { operation, fields }
+        Self {
+            operation,
+            fields,
+            link: None,
+        }
     }
 
     /// The request as a message, which the broker need not answer after `timeout`.
     pub(crate) fn into_message(self, timeout: Duration) -> AnyMessage {
         let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        outgoing::request(
-            vec![
-                ("operation", Amqp::String(self.operation.into())),
-                ("com.microsoft:server-timeout", Amqp::Uint(timeout)),
-            ],
-            map(self.fields),
-        )
+        let mut properties = vec![
+            ("operation", Amqp::String(self.operation.into())),
+            ("com.microsoft:server-timeout", Amqp::Uint(timeout)),
+        ];
+        let link = self.link.map(Amqp::String);
+        properties.extend(link.map(|link| ("associated-link-name", link)));
+        outgoing::request(properties, map(self.fields))
     }
 }
 

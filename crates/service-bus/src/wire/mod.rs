@@ -4,6 +4,7 @@ pub(crate) mod failure;
 pub(crate) mod incoming;
 pub(crate) mod management;
 pub(crate) mod outgoing;
+pub(crate) mod session;
 pub(crate) mod settlement;
 pub(crate) mod value;
 

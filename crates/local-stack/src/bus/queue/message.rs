@@ -12,6 +12,7 @@ use serde_amqp::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::departures::Journey;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::section::{self, Sections};
 use crate::bus::wire::values::{self, Map};
@@ -56,8 +57,11 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
     /// The message id as text, as duplicate detection compares it.
     pub(crate) id: Arc<str>,
+    /// The session it belongs to: its group-id. Of meaning only on an entity with sessions.
+    pub(crate) session: Option<Arc<str>>,
     /// When the message is to become receivable, if it was scheduled by annotation.
     pub(crate) scheduled_for: Option<OffsetDateTime>,
+    pub(crate) journey: Journey,
 }
 
 impl Message {
@@ -93,7 +97,11 @@ impl Message {
         }
         let scheduled_for =
             values::get(&annotations, SCHEDULED_ENQUEUE_TIME).and_then(values::moment);
-        let (id, properties) = with_message_id(properties, fresh_id)?;
+        let Properties {
+            id,
+            session,
+            section: properties,
+        } = read_properties(properties, fresh_id)?;
         Ok(Message {
             durable,
             priority,
@@ -103,7 +111,9 @@ impl Message {
             application_properties,
             body,
             id,
+            session,
             scheduled_for,
+            journey: Journey::default(),
         })
     }
 
@@ -132,6 +142,11 @@ impl Message {
             return Err("batch without messages".into());
         }
         Ok(messages)
+    }
+
+    /// Bytes it takes up; header and annotations are not counted.
+    pub(crate) fn size(&self) -> u64 {
+        (self.properties.len() + self.application_properties.len() + self.body.len()) as u64
     }
 
     /// The fields of the properties section by position.
@@ -203,11 +218,18 @@ fn read_header(header: &Bytes) -> Result<(bool, u8, Option<Duration>), Malformed
     ))
 }
 
-/// The message id and a properties section that contains it.
-fn with_message_id(
+/// What the broker needs of a message's properties.
+struct Properties {
+    id: Arc<str>,
+    session: Option<Arc<str>>,
+    /// The section, with a message id in it.
+    section: Bytes,
+}
+
+fn read_properties(
     section: Bytes,
     fresh_id: &mut dyn FnMut() -> Uuid,
-) -> Result<(Arc<str>, Bytes), Malformed> {
+) -> Result<Properties, Malformed> {
     let mut fields = if section.is_empty() {
         Vec::new()
     } else {
@@ -216,8 +238,17 @@ fn with_message_id(
             _ => return Err("properties that are not a list".into()),
         }
     };
+    let session = fields
+        .get(GROUP_ID)
+        .and_then(values::text)
+        .filter(|session| !session.is_empty())
+        .map(Arc::from);
     if let Some(id) = fields.get(MESSAGE_ID).and_then(identifier) {
-        return Ok((id.into(), section));
+        return Ok(Properties {
+            id: id.into(),
+            session,
+            section,
+        });
     }
     let id = fresh_id().simple().to_string();
     if fields.is_empty() {
@@ -225,5 +256,9 @@ fn with_message_id(
     }
     fields[MESSAGE_ID] = Value::String(id.clone());
     let section = values::section(section::PROPERTIES, Value::List(fields))?;
-    Ok((id.into(), Bytes::from(section)))
+    Ok(Properties {
+        id: id.into(),
+        session,
+        section: Bytes::from(section),
+    })
 }

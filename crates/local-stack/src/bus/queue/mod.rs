@@ -5,12 +5,18 @@
 //! comes due, a message expires) happen in [`Queue::advance`], which every other operation calls
 //! first; [`Queue::next_deadline`] says when it is worth calling without any other cause.
 //!
-//! Topics would be a list of these behind rules; sessions would be a second index in [`store`].
+//! A topic is one of these too: everything that is ready in it leaves at once ([`departures`]). An
+//! entity with sessions has a second index in [`store`]: [`sessions`].
 
+pub(crate) mod departures;
 pub(crate) mod duplicates;
 pub(crate) mod entry;
+mod forced;
 pub(crate) mod message;
+mod quota;
 mod requests;
+pub(crate) mod session_requests;
+pub(crate) mod sessions;
 pub(crate) mod settle;
 mod store;
 mod transitions;
@@ -24,6 +30,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use self::departures::Onward;
 use self::duplicates::Duplicates;
 use self::entry::{Entry, Lock, State};
 use self::message::Message;
@@ -32,8 +39,13 @@ use self::waiters::ConsumerId;
 use super::config::QueueConfig;
 use super::view::{Counters, QueueCounts};
 
+pub(crate) use self::quota::QueueFull;
 pub(crate) use self::requests::NoSuchMessage;
 pub(super) use self::transitions::{DESCRIPTION, REASON};
+
+/// The reason for messages without a session that a topic passes to a subscription with sessions, as
+/// users of the service report it.
+const SESSION_MISSING: &str = "Session id is null.";
 
 /// The queue itself, or the dead-letter queue beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +63,7 @@ pub(crate) struct Queue {
     /// Shared by both, so that a message keeps its number when it is dead-lettered.
     last_sequence: i64,
     duplicates: Option<Duplicates>,
+    onward: Onward,
     pub(crate) counters: Counters,
 }
 
@@ -58,16 +71,32 @@ impl Queue {
     pub(crate) fn new(config: QueueConfig) -> Self {
         Queue {
             duplicates: config.duplicate_detection_window.map(Duplicates::new),
+            onward: match config.forward_to {
+                Some(_) => Onward::Forward,
+                None => Onward::Stay,
+            },
+            main: Store::new(config.requires_session),
             config,
-            main: Store::default(),
             dead: Store::default(),
             last_sequence: 0,
             counters: Counters::default(),
         }
     }
 
+    /// The queue through which a topic's messages pass.
+    pub(crate) fn of_topic(config: QueueConfig) -> Self {
+        Queue {
+            onward: Onward::FanOut,
+            ..Queue::new(config)
+        }
+    }
+
     /// Lets everything happen that time has caused by `now`, in the order in which it was due.
     pub(crate) fn advance(&mut self, now: OffsetDateTime) {
+        // First, so that no message's lock seems to run out for itself.
+        while let Some((session, holder)) = self.main.expired_session(now) {
+            self.expire_session(&session, holder);
+        }
         for sub in [SubQueue::Main, SubQueue::DeadLetter] {
             while let Some(sequence) = self.store(sub).due(now) {
                 self.fire(sub, sequence, now);
@@ -97,6 +126,7 @@ impl Queue {
             self.counters.duplicates_dropped += 1;
             return None;
         }
+        let has_session = message.session.is_some();
         let sequence = self.next_sequence();
         let due_at = message.scheduled_for.filter(|due| *due > now);
         self.counters.scheduled += u64::from(due_at.is_some());
@@ -106,9 +136,9 @@ impl Queue {
             None => self.expiry(&message, now),
         };
         self.main.insert(Entry {
-            message,
             sequence,
-            enqueued_sequence: sequence,
+            enqueued_sequence: message.journey.origin.unwrap_or(sequence),
+            message,
             enqueued_at: due_at.unwrap_or(now),
             delivery_count: 0,
             state: if due_at.is_some() {
@@ -120,6 +150,10 @@ impl Queue {
             due_at,
             expires_at,
         });
+        if self.config.requires_session && !has_session {
+            // Only for what no sender can be told any more: it came by way of a topic.
+            self.bury(sequence, &transitions::reasons(Some(SESSION_MISSING), None));
+        }
         // A time to live of nothing at all.
         self.advance(now);
         Some(sequence)
@@ -134,7 +168,7 @@ impl Queue {
     ) -> Option<Entry> {
         self.advance(now);
         let sequence = self.store(sub).first_ready()?;
-        self.lock(sub, sequence, token, now)
+        self.lock(sub, sequence, token, now + self.config.lock_duration)
     }
 
     /// Takes the oldest ready message away for good (receive-and-delete).
@@ -200,6 +234,10 @@ impl Queue {
     }
 
     fn expiry(&self, message: &Message, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        if self.onward != Onward::Stay {
+            // It is only passing; where it stays its time to live counts.
+            return None;
+        }
         let ttl = match (message.ttl, self.config.default_ttl) {
             (Some(own), Some(default)) => own.min(default),
             (own, default) => own.or(default)?,
@@ -212,12 +250,9 @@ impl Queue {
         sub: SubQueue,
         sequence: i64,
         token: Uuid,
-        now: OffsetDateTime,
+        until: OffsetDateTime,
     ) -> Option<Entry> {
-        let lock = Lock {
-            token,
-            until: now + self.config.lock_duration,
-        };
+        let lock = Lock { token, until };
         self.store_mut(sub).update(sequence, |entry| {
             entry.lock = Some(lock);
             entry.clone()

@@ -12,11 +12,12 @@ use super::{Queue, SubQueue};
 pub(crate) struct NoSuchMessage(pub(crate) i64);
 
 impl Queue {
-    /// Up to `count` messages from sequence number `from` on, whatever their state. Locks are not
-    /// shown to someone who only looks.
+    /// Up to `count` messages from sequence number `from` on, of one session or of all, whatever
+    /// their state. Locks are not shown to someone who only looks.
     pub(crate) fn peek(
         &mut self,
         sub: SubQueue,
+        session: Option<&str>,
         from: i64,
         count: usize,
         now: OffsetDateTime,
@@ -28,6 +29,7 @@ impl Queue {
         };
         self.store(sub)
             .from(from)
+            .filter(|entry| session.is_none_or(|id| entry.message.session.as_deref() == Some(id)))
             .take(count)
             .map(unlocked)
             .collect()
@@ -53,22 +55,26 @@ impl Queue {
         Ok(())
     }
 
-    /// Locks deferred messages by number: all of them, or none.
+    /// Locks deferred messages by number: all of them, or none. Within a session its lock covers
+    /// them, so that `until` is the end of that.
     ///
     /// # Errors
-    /// When one of the numbers is not that of a deferred message, or it is locked.
+    /// When one of the numbers is not that of a deferred message (of the session), or it is locked.
     pub(crate) fn lock_deferred(
         &mut self,
         sub: SubQueue,
+        session: Option<(&str, OffsetDateTime)>,
         sequences: &[i64],
         fresh_token: &mut dyn FnMut() -> Uuid,
         now: OffsetDateTime,
     ) -> Result<Vec<Entry>, NoSuchMessage> {
         self.advance(now);
-        self.expect_all(sub, sequences, is_free_deferred)?;
+        let id = session.map(|(id, _)| id);
+        self.expect_all(sub, sequences, |entry| is_free_deferred(entry, id))?;
+        let until = session.map_or(now + self.config.lock_duration, |(_, until)| until);
         Ok(sequences
             .iter()
-            .filter_map(|sequence| self.lock(sub, *sequence, fresh_token(), now))
+            .filter_map(|sequence| self.lock(sub, *sequence, fresh_token(), until))
             .collect())
     }
 
@@ -79,11 +85,12 @@ impl Queue {
     pub(crate) fn take_deferred(
         &mut self,
         sub: SubQueue,
+        session: Option<&str>,
         sequences: &[i64],
         now: OffsetDateTime,
     ) -> Result<Vec<Entry>, NoSuchMessage> {
         self.advance(now);
-        self.expect_all(sub, sequences, is_free_deferred)?;
+        self.expect_all(sub, sequences, |entry| is_free_deferred(entry, session))?;
         let store = self.store_mut(sub);
         let taken: Vec<_> = sequences
             .iter()
@@ -109,6 +116,8 @@ impl Queue {
     }
 }
 
-fn is_free_deferred(entry: &Entry) -> bool {
-    entry.state == State::Deferred && entry.lock.is_none()
+fn is_free_deferred(entry: &Entry, session: Option<&str>) -> bool {
+    entry.state == State::Deferred
+        && entry.lock.is_none()
+        && session.is_none_or(|id| entry.message.session.as_deref() == Some(id))
 }

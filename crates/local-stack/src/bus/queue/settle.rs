@@ -109,11 +109,23 @@ impl Queue {
         Ok(until)
     }
 
-    /// Whether every one of `tokens` still holds a message.
-    pub(crate) fn holds(&mut self, sub: SubQueue, tokens: &[Uuid], now: OffsetDateTime) -> bool {
+    /// Whether every one of `tokens` still holds a message, and one of the session if any is given.
+    pub(crate) fn holds(
+        &mut self,
+        sub: SubQueue,
+        session: Option<&str>,
+        tokens: &[Uuid],
+        now: OffsetDateTime,
+    ) -> bool {
         self.advance(now);
-        tokens
-            .iter()
-            .all(|token| self.store(sub).locked(*token).is_some())
+        let store = self.store(sub);
+        tokens.iter().all(|token| {
+            let entry = store
+                .locked(*token)
+                .and_then(|sequence| store.get(sequence));
+            entry.is_some_and(|entry| {
+                session.is_none_or(|id| entry.message.session.as_deref() == Some(id))
+            })
+        })
     }
 }

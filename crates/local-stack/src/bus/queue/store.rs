@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::entry::{Entry, State};
+use super::sessions::{SessionId, Sessions};
 use super::waiters::{ConsumerId, Waiters};
 
 /// Messages by sequence number. All changes go through [`Store::insert`], [`Store::remove`] and
@@ -23,9 +24,20 @@ pub(crate) struct Store {
     waiters: Waiters,
     /// Messages that became ready and for which no waiting receiver has been woken yet.
     unannounced: usize,
+    /// Bytes of all messages.
+    size: u64,
+    /// The sessions its messages belong to, if they do.
+    pub(super) sessions: Option<Sessions>,
 }
 
 impl Store {
+    pub(crate) fn new(has_sessions: bool) -> Self {
+        Store {
+            sessions: has_sessions.then(Sessions::default),
+            ..Store::default()
+        }
+    }
+
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.index(&entry);
         self.entries.insert(entry.sequence, entry);
@@ -70,7 +82,20 @@ impl Store {
     }
 
     pub(crate) fn next_timer(&self) -> Option<OffsetDateTime> {
-        self.timers.first().map(|(at, _)| *at)
+        let message = self.timers.first().map(|(at, _)| *at);
+        let session = self.sessions.as_ref().and_then(Sessions::next_timer);
+        [message, session].into_iter().flatten().min()
+    }
+
+    /// A session whose lock has run out by `now`, and who held it. Those who wait for a session and
+    /// have run out of patience are told on the way.
+    pub(crate) fn expired_session(
+        &mut self,
+        now: OffsetDateTime,
+    ) -> Option<(SessionId, ConsumerId)> {
+        let sessions = self.sessions.as_mut()?;
+        sessions.give_up_seeking(now);
+        sessions.expired(now)
     }
 
     /// The message whose timer ran out first, if any did by `now`.
@@ -119,13 +144,24 @@ impl Store {
     pub(crate) fn take_woken(&mut self) -> Vec<ConsumerId> {
         let count = self.unannounced.min(self.ready.len());
         self.unannounced = 0;
-        self.waiters.take(count)
+        let mut woken = self.waiters.take(count);
+        woken.extend(self.sessions.iter_mut().flat_map(Sessions::take_woken));
+        woken
+    }
+
+    /// Bytes of all messages.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
     }
 
     fn index(&mut self, entry: &Entry) {
+        self.size += entry.message.size();
         if entry.is_ready() {
             self.ready.insert(entry.sequence);
             self.unannounced += 1;
+        }
+        if let Some(sessions) = &mut self.sessions {
+            sessions.index(entry);
         }
         if let Some(lock) = entry.lock {
             self.locks.insert(lock.token, entry.sequence);
@@ -141,8 +177,12 @@ impl Store {
     }
 
     fn unindex(&mut self, entry: &Entry) {
+        self.size -= entry.message.size();
         if entry.is_ready() {
             self.ready.remove(&entry.sequence);
+        }
+        if let Some(sessions) = &mut self.sessions {
+            sessions.unindex(entry);
         }
         if let Some(lock) = entry.lock {
             self.locks.remove(&lock.token);

@@ -9,13 +9,17 @@ use fe2o3_amqp_types::definitions::{
 use fe2o3_amqp_types::messaging::{Target as TargetTerminus, TargetArchetype};
 use fe2o3_amqp_types::performatives::{Attach, Detach};
 
+use super::accept;
 use super::address::Address;
 use super::context::Context;
+use super::disturbed::Course;
 use super::entity::Entity;
 use super::failure::{Failure, error, no_such_entity};
 use super::link::{Incoming, Link, Outgoing, SEND_CREDIT, Source, Target};
 use super::session::Session;
+use crate::bus::fault::Operation;
 use crate::bus::queue::SubQueue;
+use crate::bus::security::Right;
 
 /// What management and token nodes take: requests carry whole messages.
 const REQUEST_SIZE: u64 = 1024 * 1024;
@@ -27,6 +31,31 @@ impl Session {
             let text = format!("handle {handle} is in use");
             return Err(Failure::Session(error(SessionError::HandleInUse, text)));
         }
+        let course = match parse(node(&attach)) {
+            Ok(Address::Entity { name, .. }) => {
+                let right = right(&attach);
+                match ctx.course(Operation::Attach, &name, None) {
+                    Course::Usual => ctx
+                        .authorize(&name, right)
+                        .map_or_else(Course::Refuse, |()| Course::Usual),
+                    course => course,
+                }
+            }
+            Ok(Address::Cbs) | Err(_) => Course::Usual,
+        };
+        match course {
+            Course::Refuse(reason) => return self.refuse(ctx, attach, reason),
+            Course::Ignore | Course::Mute => {
+                self.links.insert(handle, Link::Detached);
+                return Ok(());
+            }
+            Course::Usual | Course::Late(_) | Course::LoseLock => {}
+        }
+        if attach.role == Role::Receiver
+            && let Some(ask) = accept::asked(&attach)
+        {
+            return self.on_session_attach(ctx, attach, ask);
+        }
         let link = match attach.role {
             Role::Sender => incoming(ctx, &attach).map(Link::Incoming),
             Role::Receiver => outgoing(ctx, &attach).map(Link::Outgoing),
@@ -35,9 +64,9 @@ impl Session {
             Ok(link) => link,
             Err(reason) => return self.refuse(ctx, attach, reason),
         };
-        let mut reply = mirror(&attach);
         match &link {
             Link::Incoming(incoming) => {
+                let mut reply = mirror(&attach);
                 reply.source = attach.source.or_else(|| Some(Box::default()));
                 reply.target = attach.target;
                 reply.max_message_size = Some(match incoming.target {
@@ -49,12 +78,7 @@ impl Session {
                 self.grant_credit(ctx, handle)?;
             }
             Link::Outgoing(outgoing) => {
-                reply.source = attach.source;
-                reply.target = attach
-                    .target
-                    .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
-                reply.initial_delivery_count = Some(0);
-                reply.max_message_size = attach.max_message_size;
+                let reply = receiver_reply(&attach);
                 if let Source::Queue {
                     entity, consumer, ..
                 } = &outgoing.source
@@ -65,14 +89,19 @@ impl Session {
                 ctx.put(self.channel, &reply)?;
                 self.links.insert(handle, link);
             }
-            Link::Detached => {}
+            Link::Accepting(_) | Link::Detached => {}
         }
         Ok(())
     }
 
     /// Answers with an attach that has neither source nor target, then a detach with the reason:
     /// AMQP's way of refusing a link.
-    fn refuse(&mut self, ctx: &mut Context, attach: Attach, reason: Error) -> Result<(), Failure> {
+    pub(super) fn refuse(
+        &mut self,
+        ctx: &mut Context,
+        attach: Attach,
+        reason: Error,
+    ) -> Result<(), Failure> {
         let mut reply = mirror(&attach);
         if attach.role == Role::Receiver {
             reply.initial_delivery_count = Some(0);
@@ -102,8 +131,21 @@ impl Session {
     }
 }
 
+/// The answer to a receiver that is granted.
+pub(super) fn receiver_reply(attach: &Attach) -> Attach {
+    let mut reply = mirror(attach);
+    reply.source = attach.source.clone();
+    reply.target = attach
+        .target
+        .clone()
+        .or_else(|| Some(Box::new(TargetArchetype::Target(TargetTerminus::default()))));
+    reply.initial_delivery_count = Some(0);
+    reply.max_message_size = attach.max_message_size;
+    reply
+}
+
 /// The broker's end of a link before its termini are filled in.
-fn mirror(attach: &Attach) -> Attach {
+pub(super) fn mirror(attach: &Attach) -> Attach {
     Attach {
         name: attach.name.clone(),
         handle: attach.handle.clone(),
@@ -125,12 +167,38 @@ fn mirror(attach: &Attach) -> Attach {
     }
 }
 
+/// The address of the broker's end.
+fn node(attach: &Attach) -> Option<&str> {
+    match attach.role {
+        Role::Sender => match attach.target.as_deref() {
+            Some(TargetArchetype::Target(target)) => target.address.as_deref(),
+            None => None,
+        },
+        Role::Receiver => attach
+            .source
+            .as_ref()
+            .and_then(|source| source.address.as_deref()),
+    }
+}
+
+/// What using the link takes.
+fn right(attach: &Attach) -> Right {
+    let is_management = matches!(
+        parse(node(attach)),
+        Ok(Address::Entity {
+            management: true,
+            ..
+        })
+    );
+    match attach.role {
+        _ if is_management => Right::Any,
+        Role::Sender => Right::Send,
+        Role::Receiver => Right::Listen,
+    }
+}
+
 fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
-    let address = match attach.target.as_deref() {
-        Some(TargetArchetype::Target(target)) => target.address.as_deref(),
-        None => None,
-    };
-    let target = match parse(address)? {
+    let target = match parse(node(attach))? {
         Address::Cbs => Target::Cbs,
         Address::Entity {
             name,
@@ -140,6 +208,10 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
             let entity = find(ctx, &name)?;
             match (management, sub) {
                 (true, sub) => Target::Management(entity, sub),
+                (false, SubQueue::Main) if entity.rules().is_some() => {
+                    let text = "messages are sent to a topic, not to its subscriptions";
+                    return Err(error(AmqpError::NotAllowed, text));
+                }
                 (false, SubQueue::Main) => Target::Queue(entity),
                 (false, SubQueue::DeadLetter) => {
                     let text = "messages cannot be sent to a dead-letter queue";
@@ -158,27 +230,27 @@ fn incoming(ctx: &Context, attach: &Attach) -> Result<Incoming, Error> {
 }
 
 fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
-    let address = attach
-        .source
-        .as_ref()
-        .and_then(|source| source.address.as_deref());
-    let node = parse(address)?;
+    let node = parse(node(attach))?;
     let source = match &node {
         Address::Entity {
             name,
             sub,
             management: false,
         } => {
-            if is_session_receiver(attach) {
-                let text = "sessions are not supported by this broker";
-                return Err(error(AmqpError::NotImplemented, text));
+            let entity = find(ctx, name)?;
+            if entity.with(|queue, _| queue.has_sessions(*sub)) {
+                // In the service's words.
+                let text = "It is not possible for an entity that requires sessions to create a \
+                            non-sessionful message receiver.";
+                return Err(error(AmqpError::NotAllowed, text));
             }
             Source::Queue {
-                entity: find(ctx, name)?,
+                entity: receivable(entity, *sub)?,
                 sub: *sub,
                 delete: attach.snd_settle_mode == SenderSettleMode::Settled,
                 consumer: ctx.hub.next_consumer(),
                 waiting: false,
+                session: None,
             }
         }
         Address::Entity {
@@ -191,12 +263,20 @@ fn outgoing(ctx: &Context, attach: &Attach) -> Result<Outgoing, Error> {
         }
         Address::Cbs => replies(attach, node),
     };
-    Ok(Outgoing {
-        source,
-        delivery_count: 0,
-        credit: 0,
-        drain: false,
-    })
+    Ok(Outgoing::of(source))
+}
+
+/// An entity from which messages can be received.
+fn receivable(entity: Arc<Entity>, sub: SubQueue) -> Result<Arc<Entity>, Error> {
+    let problem = if entity.is_topic() {
+        "messages are received from the subscriptions of a topic, not from the topic"
+    } else if sub == SubQueue::Main && entity.is_forwarding() {
+        "nothing can be received from an entity with auto-forwarding enabled"
+    } else {
+        return Ok(entity);
+    };
+    let text = format!("'{}': {problem}", entity.name);
+    Err(error(AmqpError::NotAllowed, text))
 }
 
 fn replies(attach: &Attach, node: Address) -> Source {
@@ -211,19 +291,7 @@ fn replies(attach: &Attach, node: Address) -> Source {
     }
 }
 
-fn is_session_receiver(attach: &Attach) -> bool {
-    let filter = attach
-        .source
-        .as_ref()
-        .and_then(|source| source.filter.as_ref());
-    filter.is_some_and(|filter| {
-        filter
-            .keys()
-            .any(|key| key.as_str() == "com.microsoft:session-filter")
-    })
-}
-
-fn parse(address: Option<&str>) -> Result<Address, Error> {
+pub(super) fn parse(address: Option<&str>) -> Result<Address, Error> {
     match address {
         Some(address) => Ok(Address::parse(address)),
         None => {
@@ -234,7 +302,7 @@ fn parse(address: Option<&str>) -> Result<Address, Error> {
     }
 }
 
-fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
+pub(super) fn find(ctx: &Context, name: &str) -> Result<Arc<Entity>, Error> {
     ctx.hub
         .entity(name)
         .cloned()

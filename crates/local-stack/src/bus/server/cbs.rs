@@ -6,6 +6,7 @@ use serde_amqp::Value;
 use super::address::Address;
 use super::context::Context;
 use super::request::{Reply, Request};
+use crate::bus::security::Refused;
 use crate::bus::wire::Malformed;
 use crate::bus::wire::values::{self, Map};
 
@@ -21,41 +22,52 @@ const TOKEN_TYPES: [&str; 4] = [
 pub(super) fn answer(ctx: &mut Context, request: &Request) -> Result<Reply, Malformed> {
     let (status, description) = match put_token(ctx, request) {
         // 202 and no other number: fe2o3-amqp-cbs insists on it.
-        Ok(()) => (202, "Accepted"),
-        Err(refusal) => refusal,
+        Ok(()) => (202, "Accepted".to_owned()),
+        Err(Refused(status, description)) => (status, description),
     };
+    reply(request, status, description)
+}
+
+/// The answer with this status.
+pub(super) fn reply(
+    request: &Request,
+    status: i32,
+    description: String,
+) -> Result<Reply, Malformed> {
     let mut properties = Map::new();
     // Hyphenated here, camel case on `$management`.
     properties.insert(Value::String("status-code".into()), Value::Int(status));
     properties.insert(
         Value::String("status-description".into()),
-        Value::String(description.to_owned()),
+        Value::String(description),
     );
     request.reply(Address::Cbs, properties, Value::Null)
 }
 
-fn put_token(ctx: &mut Context, request: &Request) -> Result<(), (i32, &'static str)> {
+fn put_token(ctx: &mut Context, request: &Request) -> Result<(), Refused> {
+    let refused = |status, text: &str| Refused(status, text.to_owned());
     if request.property("operation") != Some("put-token") {
-        return Err((501, "The operation is not put-token."));
+        return Err(refused(501, "The operation is not put-token."));
     }
     let audience = request
         .property("name")
-        .ok_or((400, "The token names no audience."))?;
-    let token = values::text(&request.body).ok_or((400, "The body holds no token."))?;
+        .ok_or_else(|| refused(400, "The token names no audience."))?;
+    let token =
+        values::text(&request.body).ok_or_else(|| refused(400, "The body holds no token."))?;
     let kind = request.property("type").unwrap_or_default();
-    verify(kind, token)?;
-    if !ctx.audiences.iter().any(|known| known == audience) {
-        ctx.audiences.push(audience.to_owned());
+    check(kind, token).map_err(|(status, text)| refused(status, text))?;
+    if let Some(security) = &ctx.hub.security {
+        let grant = security.verify(token, audience, ctx.now())?;
+        ctx.claims.add(grant);
     }
     Ok(())
 }
 
-/// Looks at a token's shape only: any well-formed one is good for everything. Checking signature,
-/// expiry and audience, and refusing attaches without a token, would start here.
+/// Looks at a token's shape, which is all where the broker trusts everybody.
 ///
 /// The shape decides, not the announced type: azure-servicebus for Python announces the shared
 /// access signatures of a connection string as `jwt`.
-fn verify(kind: &str, token: &str) -> Result<(), (i32, &'static str)> {
+fn check(kind: &str, token: &str) -> Result<(), (i32, &'static str)> {
     if !TOKEN_TYPES.contains(&kind) {
         return Err((400, "The token type is not known."));
     }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use serde::Serialize;
+use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::claims::Claims;
+use super::disturbed::Trouble;
 use super::failure::Failure;
 use super::hub::Hub;
 use crate::bus::queue::waiters::ConsumerId;
@@ -26,15 +29,32 @@ pub(super) struct Context {
     pub(super) wake: UnboundedSender<ConsumerId>,
     /// Which link a waiting receiver is.
     pub(super) consumers: HashMap<ConsumerId, (u16, u32)>,
+    /// The session receivers of this connection, by link name.
+    pub(super) session_links: HashMap<String, ConsumerId>,
     /// Links whose deliveries wait for `out` to empty.
     pub(super) stalled: Vec<(u16, u32)>,
-    /// What tokens have been put for. Verification would compare attach addresses with these.
-    pub(super) audiences: Vec<String>,
+    /// What the tokens that have been put allow.
+    pub(super) claims: Claims,
+    /// What scripts have done to this connection.
+    pub(super) trouble: Trouble,
 }
 
 impl Context {
+    pub(super) fn now(&self) -> OffsetDateTime {
+        (self.hub.clock)()
+    }
+
     pub(super) fn put(&mut self, channel: u16, frame: &impl Serialize) -> Result<(), Failure> {
         Ok(frame::put(&mut self.out, channel, frame)?)
+    }
+
+    /// The session receivers that a request speaks for: the one it names as its associated link, or
+    /// any of this connection.
+    pub(super) fn session_holders(&self, link: Option<&str>) -> Vec<ConsumerId> {
+        match link {
+            Some(name) => self.session_links.get(name).copied().into_iter().collect(),
+            None => self.session_links.values().copied().collect(),
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {

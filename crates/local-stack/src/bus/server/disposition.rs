@@ -9,10 +9,13 @@ use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Modified, Rejected, R
 use fe2o3_amqp_types::performatives::Disposition;
 use serde_amqp::Value;
 
+use super::accept::session_lost;
 use super::context::Context;
+use super::disturbed::Course;
 use super::failure::{Failure, custom, error};
 use super::link::{Link, Outgoing, Source};
 use super::session::Session;
+use crate::bus::fault::Operation;
 use crate::bus::queue::settle::{SettleError, Settlement};
 use crate::bus::wire::values;
 
@@ -44,6 +47,10 @@ impl Session {
             .range(first..=last)
             .map(|(id, _)| *id)
             .collect();
+        let course = self.course_of_settlement(ctx, &known);
+        if let Course::Ignore = course {
+            return Ok(());
+        }
         let mut answers = Answers::default();
         let mut next = Some(first);
         for id in known {
@@ -52,13 +59,23 @@ impl Session {
             if let Some(gap) = next.filter(|next| *next < id) {
                 answers.add(gap, id - 1, unknown_delivery());
             }
-            answers.add(id, id, self.settle_delivery(id, &state));
+            if let Some(unsettled) = self.unsettled.get(&id) {
+                self.is_used(ctx, unsettled.handle);
+            }
+            let answer = match &course {
+                Course::Refuse(reason) => {
+                    self.unsettled.remove(&id);
+                    rejected(reason.clone())
+                }
+                _ => self.settle_delivery(id, &state),
+            };
+            answers.add(id, id, answer);
             next = id.checked_add(1);
         }
         if let Some(gap) = next.filter(|next| *next <= last) {
             answers.add(gap, last, unknown_delivery());
         }
-        if disposition.settled {
+        if disposition.settled || matches!(course, Course::Mute) {
             return Ok(());
         }
         for (first, last, state) in answers.0 {
@@ -70,9 +87,36 @@ impl Session {
                 state: Some(state),
                 batchable: false,
             };
-            ctx.put(self.channel, &reply)?;
+            match course {
+                Course::Late(delay) => ctx.put_late(delay, self.channel, &reply)?,
+                _ => ctx.put(self.channel, &reply)?,
+            }
         }
         Ok(())
+    }
+
+    /// What becomes of the settlement of these deliveries, which belong to one entity in practice.
+    fn course_of_settlement(&self, ctx: &mut Context, known: &[u32]) -> Course {
+        let unsettled = known.iter().filter_map(|id| self.unsettled.get(id));
+        let held: Vec<_> = unsettled
+            .filter_map(|unsettled| match self.links.get(&unsettled.handle) {
+                Some(Link::Outgoing(Outgoing {
+                    source: Source::Queue { entity, sub, .. },
+                    ..
+                })) => Some((entity, *sub, unsettled.token)),
+                _ => None,
+            })
+            .collect();
+        let Some((first, ..)) = held.first() else {
+            return Course::Usual;
+        };
+        let course = ctx.course(Operation::Settle, &first.name, None);
+        if let Course::LoseLock = course {
+            for (entity, sub, token) in held {
+                entity.with(|queue, now| queue.lose_lock(sub, token, now));
+            }
+        }
+        course
     }
 
     /// Carries a verdict out; the answer to it.
@@ -81,7 +125,14 @@ impl Session {
             return unknown_delivery();
         };
         let Some(Link::Outgoing(Outgoing {
-            source: Source::Queue { entity, sub, .. },
+            source:
+                Source::Queue {
+                    entity,
+                    sub,
+                    session,
+                    consumer,
+                    ..
+                },
             ..
         })) = self.links.get(&unsettled.handle)
         else {
@@ -91,10 +142,19 @@ impl Session {
             Ok(settlement) => settlement,
             Err(reason) => return rejected(reason),
         };
-        match entity.with(|queue, now| queue.settle(*sub, unsettled.token, &settlement, now)) {
+        let settled = entity.with(|queue, now| {
+            let is_held = |id| queue.session_held(id, &[*consumer], now).is_ok();
+            let has_lost_session = !session.as_deref().is_none_or(is_held);
+            let settled = queue.settle(*sub, unsettled.token, &settlement, now);
+            settled.map_err(|reason| (reason, has_lost_session))
+        });
+        match settled {
             Ok(()) => same_outcome(state),
-            Err(lost @ SettleError::LockLost) => rejected(custom(LOCK_LOST, lost.to_string())),
-            Err(refused @ SettleError::AlreadyDead) => {
+            Err((_, true)) => rejected(session_lost()),
+            Err((lost @ SettleError::LockLost, false)) => {
+                rejected(custom(LOCK_LOST, lost.to_string()))
+            }
+            Err((refused @ SettleError::AlreadyDead, false)) => {
                 rejected(error(AmqpError::NotAllowed, refused.to_string()))
             }
         }

@@ -1,19 +1,25 @@
 //! The AMQP protocol of one connection, from `open` to `close`. Frames in, bytes out; no I/O.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{AmqpError, Error, MIN_MAX_FRAME_SIZE};
 use fe2o3_amqp_types::performatives::{Close, End, Open, Performative};
+use time::OffsetDateTime;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::claims::Claims;
 use super::context::Context;
+use super::disturbed::{Late, Trouble};
 use super::failure::{Failure, error};
 use super::hub::Hub;
+use super::idle::Patience;
+use super::link::Link;
+use super::registry::Membership;
 use super::request::Reply;
-use super::session::Session;
+use super::session::{Parting, Session};
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::frame::{self, Frame};
 
@@ -26,18 +32,26 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The state of one connection.
 pub(super) struct Engine {
-    ctx: Context,
-    sessions: HashMap<u16, Session>,
+    pub(super) ctx: Context,
+    pub(super) sessions: HashMap<u16, Session>,
     /// Sessions that we ended and the client has not ended yet.
     ending: HashSet<u16>,
     is_open: bool,
     is_closed: bool,
     /// How often the client wants to hear from us.
     heartbeat: Option<Duration>,
+    /// Where tests find this connection; none for an engine without a socket.
+    membership: Option<Membership>,
+    pub(super) patience: Patience,
 }
 
 impl Engine {
-    pub(super) fn new(hub: Arc<Hub>, wake: UnboundedSender<ConsumerId>) -> Self {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        wake: UnboundedSender<ConsumerId>,
+        membership: Option<Membership>,
+    ) -> Self {
+        let patience = Patience::new((hub.clock)());
         Engine {
             ctx: Context {
                 hub,
@@ -45,14 +59,18 @@ impl Engine {
                 max_frame_size: MIN_MAX_FRAME_SIZE,
                 wake,
                 consumers: HashMap::new(),
+                session_links: HashMap::new(),
                 stalled: Vec::new(),
-                audiences: Vec::new(),
+                claims: Claims::default(),
+                trouble: Trouble::default(),
             },
             sessions: HashMap::new(),
             ending: HashSet::new(),
             is_open: false,
             is_closed: false,
             heartbeat: None,
+            membership,
+            patience,
         }
     }
 
@@ -84,6 +102,15 @@ impl Engine {
         if self.is_closed {
             return;
         }
+        let changes_links = matches!(
+            &frame,
+            Frame::Amqp {
+                performative: Performative::Attach(_)
+                    | Performative::Detach(_)
+                    | Performative::End(_),
+                ..
+            }
+        );
         let result = match frame {
             Frame::Heartbeat => Ok(()),
             Frame::Amqp {
@@ -103,6 +130,40 @@ impl Engine {
             Err((_, Failure::Connection(reason))) => self.close(reason),
             Err((channel, Failure::Session(reason))) => self.end_session(channel, reason),
         }
+        if changes_links {
+            self.count_links();
+        }
+        if !self.ctx.claims.is_empty() {
+            self.patience.has_put_token();
+        }
+        self.disturb();
+    }
+
+    /// The next moment at which [`Engine::on_time`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<OffsetDateTime> {
+        let trouble = self.ctx.trouble.next_deadline();
+        let claims = self.ctx.claims.next_expiry();
+        let timeout = self.next_timeout();
+        trouble.into_iter().chain(claims).chain(timeout).min()
+    }
+
+    /// Does what is due by now.
+    pub(super) fn on_time(&mut self) {
+        let now = self.ctx.now();
+        for late in self.ctx.trouble.take_due(now) {
+            match late {
+                Late::Frames(frames) => self.ctx.out.extend_from_slice(&frames),
+                Late::Reply(channel, reply) => {
+                    if let Err(Failure::Connection(reason) | Failure::Session(reason)) =
+                        self.route(channel, &reply)
+                    {
+                        self.close(reason);
+                    }
+                }
+            }
+        }
+        self.expire_claims(now);
+        self.time_out(now);
     }
 
     /// A queue has a message ready for one of this connection's receivers.
@@ -110,6 +171,7 @@ impl Engine {
         if let Some((channel, handle)) = self.ctx.consumers.get(&consumer).copied() {
             self.pump(channel, handle);
         }
+        self.disturb();
     }
 
     /// The client has read what was meant for it; deliveries that waited for that go on.
@@ -118,6 +180,7 @@ impl Engine {
             for (channel, handle) in std::mem::take(&mut self.ctx.stalled) {
                 self.pump(channel, handle);
             }
+            self.disturb();
         }
     }
 
@@ -140,11 +203,55 @@ impl Engine {
         self.leave();
     }
 
-    /// Gives up everything the connection holds in queues, except its locks.
+    /// Gives up everything the connection holds in queues, except its locks: those of messages and
+    /// of sessions run out, since nobody can say whether the client still works on them.
     pub(super) fn leave(&mut self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(&mut self, parting: Parting) {
         self.is_closed = true;
         for mut session in std::mem::take(&mut self.sessions).into_values() {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, parting);
+        }
+    }
+
+    /// The links for which `fits` holds, by channel and handle.
+    pub(super) fn links_where(&self, fits: impl Fn(&Link) -> bool) -> Vec<(u16, u32)> {
+        let sessions = self.sessions.values();
+        sessions
+            .flat_map(|session| {
+                let links = session.links.iter().filter(|(_, link)| fits(link));
+                links.map(|(handle, _)| (session.channel, *handle))
+            })
+            .collect()
+    }
+
+    /// Detaches links from our side.
+    pub(super) fn detach_links(&mut self, links: &[(u16, u32)], reason: &Error) {
+        for (channel, handle) in links {
+            if let Some(session) = self.sessions.get_mut(channel)
+                && let Err(Failure::Connection(failure) | Failure::Session(failure)) =
+                    session.detach(&mut self.ctx, *handle, reason.clone())
+            {
+                return self.close(failure);
+            }
+        }
+        if !links.is_empty() {
+            self.count_links();
+        }
+    }
+
+    /// Takes stock of the links to entities, for the time-outs and for tests that look.
+    fn count_links(&mut self) {
+        let links = self.sessions.values().flat_map(|one| one.links.values());
+        let entities: BTreeSet<String> = links
+            .filter_map(|link| Some(link.needs()?.0.to_lowercase()))
+            .collect();
+        self.patience
+            .links_are(!entities.is_empty(), self.ctx.now());
+        if let Some(membership) = &self.membership {
+            membership.attached_to(entities.into_iter().collect());
         }
     }
 
@@ -158,7 +265,7 @@ impl Engine {
             Performative::Open(open) if !self.is_open => self.on_open(&open),
             Performative::Close(_) if self.is_open => {
                 self.ctx.put(0, &Close { error: None })?;
-                self.leave();
+                self.part(Parting::Said);
                 Ok(())
             }
             Performative::Begin(begin)
@@ -179,6 +286,10 @@ impl Engine {
                 Some(session) => {
                     let reply = session.on_frame(&mut self.ctx, other, payload)?;
                     match reply {
+                        Some(reply) if !reply.delay.is_zero() => {
+                            self.ctx.reply_late(reply.delay, channel, reply);
+                            Ok(())
+                        }
                         Some(reply) => self.route(channel, &reply),
                         None => Ok(()),
                     }
@@ -214,6 +325,9 @@ impl Engine {
         };
         self.ctx.put(0, &reply)?;
         self.is_open = true;
+        if let Some(membership) = &self.membership {
+            membership.opened(&open.container_id);
+        }
         Ok(())
     }
 
@@ -260,7 +374,7 @@ impl Engine {
 
     fn drop_session(&mut self, channel: u16) {
         if let Some(mut session) = self.sessions.remove(&channel) {
-            session.drop_links(&mut self.ctx);
+            session.drop_links(&mut self.ctx, Parting::Said);
         }
     }
 }

@@ -1,7 +1,8 @@
-//! A queue shared between connections: the core behind a lock, its timer, and the receivers to wake.
+//! A queue, a topic or a subscription shared between connections: the core behind a lock, its timer,
+//! and the receivers to wake.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -9,6 +10,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::router::{Router, Routes};
+use crate::bus::filter::RuleSet;
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::queue::{Queue, SubQueue};
 
@@ -28,9 +31,43 @@ pub(crate) fn system_clock() -> Clock {
     })
 }
 
-/// One queue with its dead-letter queue.
+/// What an entity is to its clients.
+pub(crate) enum Kind {
+    /// Sent to and received from.
+    Queue,
+    /// Sent to only: its messages go on to its subscriptions.
+    Topic,
+    /// Received from only: its messages come through its rules.
+    Subscription(Rules),
+}
+
+/// The rules of a subscription.
+pub(crate) struct Rules {
+    set: Mutex<RuleSet>,
+    /// Whether a message on which one cannot be evaluated is dead-lettered.
+    pub(super) dead_letter_errors: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(set: RuleSet, dead_letter_errors: bool) -> Self {
+        Rules {
+            set: Mutex::new(set),
+            dead_letter_errors,
+        }
+    }
+
+    pub(super) fn with<R>(&self, operate: impl FnOnce(&mut RuleSet) -> R) -> R {
+        operate(&mut lock(&self.set))
+    }
+}
+
+/// One queue with its dead-letter queue; a topic and a subscription have one each.
 pub(crate) struct Entity {
     pub(crate) name: String,
+    kind: Kind,
+    routes: Routes,
+    /// What carries departures on; it owns the entity in turn.
+    router: Weak<Router>,
     clock: Clock,
     core: Mutex<Queue>,
     /// The connections to tell when a message is ready for one of their receivers.
@@ -43,6 +80,9 @@ impl Entity {
     pub(crate) fn new(name: String, queue: Queue, clock: Clock) -> Self {
         Entity {
             name,
+            kind: Kind::Queue,
+            routes: Routes::default(),
+            router: Weak::new(),
             clock,
             core: Mutex::new(queue),
             consumers: Mutex::default(),
@@ -50,12 +90,60 @@ impl Entity {
         }
     }
 
-    /// Does something with the queue, and wakes the receivers that have something to take after it.
+    /// The entity as something else than a queue that keeps its messages.
+    pub(crate) fn routed(mut self, kind: Kind, routes: Routes, router: &Arc<Router>) -> Self {
+        self.kind = kind;
+        self.routes = routes;
+        self.router = Arc::downgrade(router);
+        self
+    }
+
+    pub(crate) fn is_topic(&self) -> bool {
+        matches!(self.kind, Kind::Topic)
+    }
+
+    /// A subscription's rules.
+    pub(crate) fn rules(&self) -> Option<&Rules> {
+        match &self.kind {
+            Kind::Subscription(rules) => Some(rules),
+            Kind::Queue | Kind::Topic => None,
+        }
+    }
+
+    /// Whether its messages go on to another entity by themselves, so that nobody can receive them.
+    pub(crate) fn is_forwarding(&self) -> bool {
+        !self.is_topic() && !self.routes.ready.is_empty()
+    }
+
+    /// Does something with the queue, sees off the messages that leave by themselves after it, and
+    /// wakes the receivers that have something to take.
     pub(crate) fn with<R>(&self, operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> R {
+        let (result, has_departures) = self.operate(operate);
+        if has_departures && let Some(router) = self.router.upgrade() {
+            router.deliver();
+        }
+        result
+    }
+
+    /// As [`Entity::with`], but leaves it to the router, who calls this, to deliver departures.
+    pub(super) fn with_unrouted<R>(
+        &self,
+        operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R,
+    ) -> R {
+        self.operate(operate).0
+    }
+
+    fn operate<R>(&self, operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> (R, bool) {
         let now = (self.clock)();
         let mut queue = lock(&self.core);
         let deadline = queue.next_deadline();
         let result = operate(&mut queue, now);
+        let departures = queue.take_departures();
+        let has_departures = !departures.is_empty();
+        if has_departures && let Some(router) = self.router.upgrade() {
+            // Under the queue's lock, so that they keep their order.
+            router.take_over(departures, &self.routes);
+        }
         let woken = queue.take_woken();
         let is_earlier = match (deadline, queue.next_deadline()) {
             (Some(before), Some(after)) => after < before,
@@ -76,7 +164,7 @@ impl Entity {
                 }
             }
         }
-        result
+        (result, has_departures)
     }
 
     /// Makes a receiver known, so that it can wait.
@@ -120,7 +208,7 @@ impl Entity {
 
 /// A poisoned lock means a panic in another connection's task; its data are whole, because every
 /// operation on them is, and the other connections go on.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

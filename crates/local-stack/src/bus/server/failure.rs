@@ -1,11 +1,17 @@
 //! How far an error reaches: one link, one session, or the connection.
 
 use fe2o3_amqp_types::definitions::{
-    AmqpError, ConnectionError, Error, ErrorCondition, LinkError, SessionError,
+    AmqpError, ConnectionError, Error, ErrorCondition, Fields, LinkError, SessionError,
 };
 use serde_amqp::primitives::Symbol;
 
+use crate::bus::queue::QueueFull;
 use crate::bus::wire::Malformed;
+
+/// Why a message without a session is not taken. In the service's words, which users search for.
+pub(super) const NO_SESSION_ID: &str = "The SessionId was not set on a message, and it cannot be sent to the entity. Entities that \
+     have session support enabled can only receive messages that have the SessionId set to a valid \
+     value.";
 
 /// An error that ends more than the operation it occurred in.
 #[derive(Debug)]
@@ -22,9 +28,10 @@ impl From<Malformed> for Failure {
     }
 }
 
-/// An AMQP error without further info.
+/// An AMQP error whose info is empty, but there: azure-servicebus for Python reads the third field of
+/// every error on a closed connection or a rejected message, and hangs when it was left out.
 pub(super) fn error(condition: impl Into<ErrorCondition>, description: impl Into<String>) -> Error {
-    Error::new(condition, Some(description.into()), None)
+    Error::new(condition, Some(description.into()), Some(Fields::default()))
 }
 
 /// An error with one of Service Bus's own conditions, `com.microsoft:…`.
@@ -48,6 +55,16 @@ pub(super) fn message_too_large(delivery_id: u32, size: usize, limit: usize) -> 
          ({limit} bytes) currently allowed on the link."
     );
     error(LinkError::MessageSizeExceeded, text)
+}
+
+/// In the service's words.
+pub(super) fn queue_full(name: &str, full: &QueueFull) -> Error {
+    let text = format!(
+        "The maximum entity size has been reached or exceeded for Queue: '{name}'. Size of entity \
+         in bytes:{}, Max entity size in bytes: {}. QuotaType: EntitySize (QuotaExceeded).",
+        full.size, full.limit
+    );
+    error(AmqpError::ResourceLimitExceeded, text)
 }
 
 pub(super) fn no_such_entity(name: &str) -> Error {

@@ -36,6 +36,16 @@ pub(super) async fn handshake<S>(stream: &mut S, input: &mut BytesMut) -> Result
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    while input.len() < AMQP_HEADER.len() {
+        read(stream, input).await?;
+    }
+    if input[..AMQP_HEADER.len()] == AMQP_HEADER {
+        // Without SASL: so comes the JavaScript SDK where there is no key name, that is with
+        // Entra tokens and with a connection string that holds a signature.
+        input.advance(AMQP_HEADER.len());
+        stream.write_all(&AMQP_HEADER).await?;
+        return Ok(());
+    }
     expect_header(stream, input, SASL_HEADER).await?;
     let mut out = BytesMut::from(&SASL_HEADER[..]);
     let mechanisms: Vec<Symbol> = MECHANISMS.into_iter().map(Symbol::from).collect();

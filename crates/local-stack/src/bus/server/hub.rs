@@ -1,23 +1,32 @@
 //! What all connections of a broker share.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::entity::{Clock, Entity};
+use super::namespace;
+use super::registry::Registry;
+use super::router::Router;
 use crate::bus::config::BrokerConfig;
-use crate::bus::queue::Queue;
+use crate::bus::fault::{Hit, Operation, Script, Scripts};
 use crate::bus::queue::waiters::ConsumerId;
+use crate::bus::security::Security;
+use crate::bus::timeouts::Timeouts;
 
-/// The entities of a broker, and the means to reach its connections.
-///
-/// Faults to inject for tests (delayed settlements, locks lost on demand, refused tokens) belong
-/// here, where every connection can ask for them.
+/// The entities of a broker, the means to reach its connections, and the faults that wait for them.
 pub(crate) struct Hub {
-    entities: HashMap<String, Arc<Entity>>,
+    router: Arc<Router>,
+    pub(crate) clock: Clock,
+    pub(crate) faults: Faults,
+    pub(crate) registry: Registry,
+    /// Until then connections are accepted, and nothing is said on them.
+    silent_until: Mutex<Option<OffsetDateTime>>,
     pub(crate) max_message_size: usize,
+    pub(crate) security: Option<Security>,
+    pub(crate) timeouts: Timeouts,
     next_consumer: AtomicU64,
     /// Cancelled when the broker stops.
     pub(crate) stop: CancellationToken,
@@ -27,21 +36,15 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(config: BrokerConfig, clock: &Clock) -> Self {
-        let entities = config
-            .queues
-            .into_iter()
-            .map(|queue| {
-                let name = queue.name.clone();
-                let key = name.to_lowercase();
-                (
-                    key,
-                    Arc::new(Entity::new(name, Queue::new(queue), Arc::clone(clock))),
-                )
-            })
-            .collect();
         Hub {
-            entities,
+            router: namespace::build(config.queues, config.topics, clock),
+            clock: Arc::clone(clock),
+            faults: Faults::default(),
+            registry: Registry::default(),
+            silent_until: Mutex::default(),
             max_message_size: config.max_message_size,
+            security: config.security,
+            timeouts: config.timeouts,
             next_consumer: AtomicU64::new(0),
             stop: CancellationToken::new(),
             connections: Mutex::default(),
@@ -50,31 +53,79 @@ impl Hub {
 
     /// The entity of that name, whatever its case.
     pub(crate) fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
-        self.entities.get(&name.to_lowercase())
+        self.router.entity(name)
     }
 
     pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<Entity>> {
-        self.entities.values()
+        self.router.entities().map(|(_, entity)| entity)
     }
 
     pub(crate) fn next_consumer(&self) -> ConsumerId {
         self.next_consumer.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Says nothing on new connections until then.
+    pub(crate) fn be_silent(&self, until: OffsetDateTime) {
+        *lock(&self.silent_until) = Some(until);
+    }
+
+    /// Until when nothing is said on new connections, unless that is over.
+    pub(crate) fn silent_until(&self) -> Option<OffsetDateTime> {
+        lock(&self.silent_until).filter(|until| *until > (self.clock)())
+    }
+
     /// The token that ends a connection made now without a word.
     pub(crate) fn connection_token(&self) -> CancellationToken {
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.connections).clone()
     }
 
     /// Ends all present connections without a word; later ones are not affected.
     pub(crate) fn drop_connections(&self) {
-        let mut token = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *token).cancel();
+        std::mem::take(&mut *lock(&self.connections)).cancel();
     }
+}
+
+/// The scripts that wait for their operations. While there are none, asking costs next to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    are_armed: AtomicBool,
+    scripts: Mutex<Scripts>,
+}
+
+impl Faults {
+    pub(crate) fn add(&self, script: Script) {
+        let mut scripts = lock(&self.scripts);
+        scripts.add(script);
+        self.are_armed.store(!scripts.is_empty(), Ordering::Release);
+    }
+
+    pub(crate) fn clear(&self) {
+        let mut scripts = lock(&self.scripts);
+        scripts.clear();
+        self.are_armed.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn pending(&self) -> Vec<Script> {
+        lock(&self.scripts).pending()
+    }
+
+    pub(super) fn take(
+        &self,
+        operation: Operation,
+        entity: &str,
+        request: Option<&str>,
+    ) -> Option<Hit> {
+        if !self.are_armed.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut scripts = lock(&self.scripts);
+        let hit = scripts.take(operation, entity, request);
+        self.are_armed.store(!scripts.is_empty(), Ordering::Release);
+        hit
+    }
+}
+
+/// What a poisoned lock guards is whole: no operation on it can fail half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,7 @@
 //! Messages from clients: put together from their frames, then enqueued or answered.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{AmqpError, Error, LinkError, Role};
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
@@ -7,12 +9,18 @@ use fe2o3_amqp_types::performatives::{Disposition, Transfer};
 use uuid::Uuid;
 
 use super::context::Context;
-use super::failure::{Failure, error, message_too_large, unattached_handle};
+use super::disturbed::Course;
+use super::entity::Entity;
+use super::failure::{
+    Failure, NO_SESSION_ID, error, message_too_large, queue_full, unattached_handle,
+};
 use super::link::{Incoming, Link, Partial, SEND_CREDIT, Target};
 use super::request::{Reply, Request};
+use super::requests;
 use super::session::Session;
-use super::{cbs, management};
+use crate::bus::fault::Operation;
 use crate::bus::queue::message::Message;
+use crate::bus::queue::{QueueFull, SubQueue};
 
 /// What becomes of a delivery that is complete.
 enum Arrived {
@@ -37,7 +45,9 @@ impl Session {
         let incoming = match self.links.get_mut(&handle) {
             Some(Link::Incoming(incoming)) => incoming,
             Some(Link::Detached) => return Ok(None),
-            Some(Link::Outgoing(_)) | None => return Err(unattached_handle(handle)),
+            Some(Link::Outgoing(_) | Link::Accepting(_)) | None => {
+                return Err(unattached_handle(handle));
+            }
         };
         let delivery = match incoming.assemble(transfer, payload, limit) {
             Arrived::Nothing => return Ok(None),
@@ -50,9 +60,11 @@ impl Session {
         incoming.delivery_count = incoming.delivery_count.wrapping_add(1);
         incoming.credit -= 1;
         let wants_credit = incoming.credit <= SEND_CREDIT / 2;
-        let (state, reply) = process(ctx, &incoming.target, &delivery);
-        if !delivery.settled {
-            self.settle_incoming(ctx, delivery.delivery_id, state)?;
+        let Processed { state, late, reply } = process(ctx, &incoming.target, &delivery);
+        if !delivery.settled
+            && let Some(state) = state
+        {
+            self.settle_incoming(ctx, delivery.delivery_id, state, late)?;
         }
         if wants_credit {
             self.grant_credit(ctx, handle)?;
@@ -68,6 +80,7 @@ impl Session {
         ctx: &mut Context,
         delivery_id: u32,
         state: DeliveryState,
+        late: Duration,
     ) -> Result<(), Failure> {
         let disposition = Disposition {
             role: Role::Receiver,
@@ -77,7 +90,10 @@ impl Session {
             state: Some(state),
             batchable: false,
         };
-        ctx.put(self.channel, &disposition)
+        match late.is_zero() {
+            true => ctx.put(self.channel, &disposition),
+            false => ctx.put_late(late, self.channel, &disposition),
+        }
     }
 }
 
@@ -132,51 +148,100 @@ impl Target {
     }
 }
 
-fn process(
-    ctx: &mut Context,
-    target: &Target,
-    delivery: &Partial,
-) -> (DeliveryState, Option<Reply>) {
+/// What a delivery led to.
+struct Processed {
+    /// The verdict on it; `None` if the client shall wait in vain.
+    state: Option<DeliveryState>,
+    /// How much later than usual the verdict goes out.
+    late: Duration,
+    /// The answer to a request.
+    reply: Option<Reply>,
+}
+
+impl Processed {
+    fn accepted(reply: Option<Reply>) -> Self {
+        Processed {
+            state: Some(DeliveryState::Accepted(Accepted {})),
+            late: Duration::ZERO,
+            reply,
+        }
+    }
+
+    fn rejected(reason: Error) -> Self {
+        let error = Some(reason);
+        Processed {
+            state: Some(DeliveryState::Rejected(Rejected { error })),
+            ..Processed::accepted(None)
+        }
+    }
+
+    fn nothing() -> Self {
+        Processed {
+            state: None,
+            ..Processed::accepted(None)
+        }
+    }
+}
+
+fn process(ctx: &mut Context, target: &Target, delivery: &Partial) -> Processed {
     let limit = target.limit(ctx.hub.max_message_size);
     if delivery.size > limit {
         // The link stays: clients go on sending on it.
         let reason = message_too_large(delivery.delivery_id, delivery.size, limit);
-        return (
-            DeliveryState::Rejected(Rejected {
-                error: Some(reason),
-            }),
-            None,
-        );
+        return Processed::rejected(reason);
     }
     // Exactly as long as the message: what is stored shares this memory.
     let bytes = Bytes::copy_from_slice(&delivery.bytes);
     let result = match target {
         Target::Queue(entity) => {
-            Message::parse_transfer(delivery.format, &bytes, &mut Uuid::new_v4).map(|messages| {
-                entity.with(|queue, now| {
-                    for message in messages {
-                        queue.enqueue(message, now);
-                    }
-                });
-                None
-            })
+            let course = ctx.course(Operation::Send, &entity.name, None);
+            match course {
+                Course::Ignore => return Processed::nothing(),
+                Course::Refuse(reason) => return Processed::rejected(reason),
+                _ => {}
+            }
+            let mut processed = send(entity, delivery.format, &bytes);
+            match course {
+                Course::Mute => processed.state = None,
+                Course::Late(delay) => processed.late = delay,
+                _ => {}
+            }
+            return processed;
         }
         Target::Cbs => {
-            Request::parse(&bytes).and_then(|request| cbs::answer(ctx, &request).map(Some))
+            Request::parse(&bytes).and_then(|request| requests::put_token(ctx, &request))
         }
-        Target::Management(entity, sub) => Request::parse(&bytes)
-            .and_then(|request| management::answer(entity, *sub, &request).map(Some)),
+        Target::Management(entity, sub) => {
+            Request::parse(&bytes).and_then(|request| requests::manage(ctx, entity, *sub, &request))
+        }
     };
     match result {
-        Ok(reply) => (DeliveryState::Accepted(Accepted {}), reply),
+        Ok(reply) => Processed::accepted(reply),
+        Err(malformed) => Processed::rejected(error(AmqpError::DecodeError, malformed.to_string())),
+    }
+}
+
+/// Enqueues a message, or all messages of a batch, or none.
+fn send(entity: &Entity, format: u32, bytes: &Bytes) -> Processed {
+    let messages = match Message::parse_transfer(format, bytes, &mut Uuid::new_v4) {
+        Ok(messages) => messages,
         Err(malformed) => {
-            let reason = error(AmqpError::DecodeError, malformed.to_string());
-            (
-                DeliveryState::Rejected(Rejected {
-                    error: Some(reason),
-                }),
-                None,
-            )
+            return Processed::rejected(error(AmqpError::DecodeError, malformed.to_string()));
         }
+    };
+    let is_in_sessions = messages.iter().all(|message| message.session.is_some());
+    if !is_in_sessions && entity.with(|queue, _| queue.has_sessions(SubQueue::Main)) {
+        return Processed::rejected(error(AmqpError::NotAllowed, NO_SESSION_ID));
+    }
+    let enqueued = entity.with(|queue, now| {
+        queue.check_room()?;
+        for message in messages {
+            queue.enqueue(message, now);
+        }
+        Ok::<(), QueueFull>(())
+    });
+    match enqueued {
+        Ok(()) => Processed::accepted(None),
+        Err(full) => Processed::rejected(queue_full(&entity.name, &full)),
     }
 }

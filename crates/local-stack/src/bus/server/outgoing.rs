@@ -6,11 +6,14 @@ use fe2o3_amqp_types::performatives::{Flow, Transfer};
 use serde_amqp::primitives::Binary;
 use uuid::Uuid;
 
+use super::accept::session_lost;
 use super::context::Context;
+use super::disturbed::Course;
 use super::failure::{Failure, unattached_handle};
 use super::link::{Link, Outgoing, Source};
 use super::request::Reply;
 use super::session::{Session, Unsettled};
+use crate::bus::fault::Operation;
 use crate::bus::wire::delivery;
 
 /// What a link has to send next.
@@ -31,6 +34,8 @@ impl Session {
                     outgoing.take_credit(flow);
                     self.pump(ctx, handle.0)?;
                 }
+                // Granted ahead of the answer to its attach.
+                Some(Link::Accepting(accepting)) => accepting.flow = Some(flow.clone()),
                 Some(Link::Incoming(_) | Link::Detached) => {}
                 None => return Err(unattached_handle(handle.0)),
             }
@@ -46,6 +51,13 @@ impl Session {
 
     /// Delivers on one link as much as credit, window and queue allow, then completes a drain.
     pub(super) fn pump(&mut self, ctx: &mut Context, handle: u32) -> Result<(), Failure> {
+        match self.links.get(&handle) {
+            Some(Link::Accepting(_)) => return self.try_accept(ctx, handle),
+            Some(Link::Outgoing(outgoing)) if outgoing.has_lost_session() => {
+                return self.detach(ctx, handle, session_lost());
+            }
+            _ => {}
+        }
         loop {
             let has_room = self.has_room();
             let is_full = ctx.is_full();
@@ -65,6 +77,16 @@ impl Session {
                 return Ok(());
             }
             let next = outgoing.next()?;
+            let course = match (&next, &outgoing.source) {
+                (Next::Message { .. }, Source::Queue { entity, .. }) => {
+                    ctx.course(Operation::Deliver, &entity.name, None)
+                }
+                _ => Course::Usual,
+            };
+            if matches!(course, Course::Ignore | Course::Mute) {
+                // Lost on its way: for the client it never was.
+                continue;
+            }
             if !matches!(next, Next::Nothing) {
                 outgoing.credit -= 1;
                 outgoing.delivery_count = outgoing.delivery_count.wrapping_add(1);
@@ -75,7 +97,11 @@ impl Session {
                     let tag = lock.unwrap_or_else(Uuid::new_v4).to_bytes_le();
                     let transfer = transfer(handle, &tag, lock.is_none());
                     let id = self.send(ctx, transfer, bytes)?;
+                    self.is_used(ctx, handle);
                     if let Some(token) = lock {
+                        if matches!(course, Course::LoseLock) {
+                            self.lose_lock(handle, token);
+                        }
                         self.unsettled.insert(id, Unsettled { handle, token });
                     }
                 }
@@ -85,6 +111,17 @@ impl Session {
                 }
                 Next::Nothing => return self.complete_drain(ctx, handle),
             }
+        }
+    }
+
+    /// Ends the lock of a message that has just gone out.
+    fn lose_lock(&self, handle: u32, token: Uuid) {
+        if let Some(Link::Outgoing(Outgoing {
+            source: Source::Queue { entity, sub, .. },
+            ..
+        })) = self.links.get(&handle)
+        {
+            entity.with(|queue, now| queue.lose_lock(*sub, token, now));
         }
     }
 
@@ -161,7 +198,7 @@ impl Session {
             let (delivery_count, credit) = match self.links.get(&handle.0) {
                 Some(Link::Outgoing(link)) => (link.delivery_count, link.credit),
                 Some(Link::Incoming(link)) => (link.delivery_count, link.credit),
-                Some(Link::Detached) | None => return Ok(()),
+                Some(Link::Accepting(_) | Link::Detached) | None => return Ok(()),
             };
             flow.handle = Some(handle.clone());
             flow.delivery_count = Some(delivery_count);
@@ -174,13 +211,26 @@ impl Session {
 impl Outgoing {
     /// Takes over the credit a `flow` grants. It is relative to the deliveries the client had seen;
     /// those sent since are already part of it.
-    fn take_credit(&mut self, flow: &Flow) {
+    pub(super) fn take_credit(&mut self, flow: &Flow) {
         if let Some(link_credit) = flow.link_credit {
             let seen = flow.delivery_count.unwrap_or(0);
             let since = self.delivery_count.wrapping_sub(seen);
             self.credit = link_credit.saturating_sub(since);
         }
         self.drain = flow.drain;
+    }
+
+    /// Whether the lock on its session has run out.
+    fn has_lost_session(&self) -> bool {
+        match &self.source {
+            Source::Queue {
+                entity,
+                consumer,
+                session: Some(id),
+                ..
+            } => entity.with(|queue, now| queue.session_held(id, &[*consumer], now).is_err()),
+            _ => false,
+        }
     }
 
     /// Takes the next message for this link, or gets in line for it.
@@ -193,8 +243,13 @@ impl Outgoing {
                 delete,
                 consumer,
                 waiting,
+                session,
             } => {
                 let entry = entity.with(|queue, now| {
+                    if let Some(id) = session {
+                        let token = (!*delete).then(Uuid::new_v4);
+                        return queue.next_in_session(id, *consumer, token, now);
+                    }
                     let entry = if *delete {
                         queue.take_next(*sub, now)
                     } else {
@@ -227,11 +282,15 @@ impl Outgoing {
             sub,
             consumer,
             waiting,
+            session,
             ..
         } = &mut self.source
             && std::mem::take(waiting)
         {
-            entity.with(|queue, _| queue.leave(*sub, *consumer));
+            entity.with(|queue, _| match session {
+                Some(id) => queue.leave_session(id, *consumer),
+                None => queue.leave(*sub, *consumer),
+            });
         }
     }
 }

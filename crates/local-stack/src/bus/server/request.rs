@@ -1,5 +1,7 @@
 //! Requests to `$cbs` and `$management`, and the answers to them, as AMQP messages.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_amqp::Value;
 
@@ -31,6 +33,8 @@ pub(super) struct Reply {
     pub(super) node: Address,
     pub(super) reply_to: Option<String>,
     pub(super) message: Bytes,
+    /// How much later than usual it goes out.
+    pub(super) delay: Duration,
 }
 
 impl Request {
@@ -98,6 +102,7 @@ impl Request {
             node,
             reply_to: self.reply_to.clone(),
             message: Bytes::from(message),
+            delay: Duration::ZERO,
         })
     }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use fe2o3_amqp_types::definitions::{ConnectionError, Error, Handle, SessionError};
 use fe2o3_amqp_types::performatives::{Begin, Detach, Flow, Performative, Transfer};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::context::Context;
 use super::failure::{Failure, error, unattached_handle};
-use super::link::{Link, Source};
+use super::link::{Link, Outgoing, Source};
 use super::request::Reply;
+use crate::bus::queue::SubQueue;
 use crate::bus::wire::frame;
 
 /// Transfer frames a client may send before it hears from us; renewed when half are used.
@@ -27,6 +29,15 @@ pub(super) struct Unsettled {
     pub(super) token: Uuid,
 }
 
+/// How a link ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// Either side said so: the receiver of a (Service Bus) session lets go of it.
+    Said,
+    /// Its connection is gone.
+    Lost,
+}
+
 /// A session as the broker sees it. We use the client's own channel and handle numbers for our end
 /// too: they are separate number spaces, and equal numbers are easy to follow in a trace.
 pub(super) struct Session {
@@ -40,6 +51,8 @@ pub(super) struct Session {
     pub(super) unsettled: BTreeMap<u32, Unsettled>,
     /// Transfers, begun or whole, for which the client's window had no room.
     backlog: VecDeque<(Transfer, Bytes)>,
+    /// When each link to an entity was last used.
+    used: BTreeMap<u32, OffsetDateTime>,
 }
 
 impl Session {
@@ -66,6 +79,7 @@ impl Session {
             links: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             backlog: VecDeque::new(),
+            used: BTreeMap::new(),
         })
     }
 
@@ -77,6 +91,9 @@ impl Session {
         performative: Performative,
         payload: &Bytes,
     ) -> Result<Option<Reply>, Failure> {
+        if let Some(handle) = handle(&performative) {
+            self.is_used(ctx, handle);
+        }
         match performative {
             Performative::Attach(attach) => {
                 if attach.handle.0 > HANDLE_MAX {
@@ -86,7 +103,15 @@ impl Session {
                         text,
                     )));
                 }
+                let handle = attach.handle.0;
                 self.on_attach(ctx, attach)?;
+                if self
+                    .links
+                    .get(&handle)
+                    .is_some_and(|link| link.needs().is_some())
+                {
+                    self.used.insert(handle, ctx.now());
+                }
             }
             Performative::Flow(flow) => self.on_flow(ctx, &flow)?,
             Performative::Transfer(transfer) => {
@@ -101,6 +126,23 @@ impl Session {
             | Performative::Close(_) => {}
         }
         Ok(None)
+    }
+
+    /// Notes that a link was used just now.
+    pub(super) fn is_used(&mut self, ctx: &Context, handle: u32) {
+        if let Some(used) = self.used.get_mut(&handle) {
+            *used = ctx.now();
+        }
+    }
+
+    /// When the link that has been idle longest was last used.
+    pub(super) fn first_used(&self) -> Option<OffsetDateTime> {
+        self.used.values().min().copied()
+    }
+
+    /// When each link was last used.
+    pub(super) fn used(&self) -> impl Iterator<Item = (u32, OffsetDateTime)> {
+        self.used.iter().map(|(handle, used)| (*handle, *used))
     }
 
     /// Sends what the window allows of a message; the rest follows when the client opens it.
@@ -179,7 +221,7 @@ impl Session {
         handle: u32,
         error: Error,
     ) -> Result<(), Failure> {
-        self.drop_link(ctx, handle);
+        self.drop_link(ctx, handle, Parting::Said);
         self.links.insert(handle, Link::Detached);
         ctx.put(
             self.channel,
@@ -193,10 +235,13 @@ impl Session {
 
     fn on_detach(&mut self, ctx: &mut Context, detach: &Detach) -> Result<(), Failure> {
         let handle = detach.handle.0;
-        match self.drop_link(ctx, handle) {
+        match self.drop_link(ctx, handle, Parting::Said) {
             // Our detach went out before; this is the answer to it.
             Some(Link::Detached) => Ok(()),
-            Some(_) => {
+            Some(link) => {
+                if let Link::Accepting(accepting) = &link {
+                    self.abandon_attach(ctx, accepting)?;
+                }
                 let reply = Detach {
                     handle: Handle(handle),
                     closed: detach.closed,
@@ -209,19 +254,41 @@ impl Session {
     }
 
     /// Takes a link out. What it had locked stays locked until the locks run out: the service has
-    /// no link recovery, and another receiver may not see the messages earlier.
-    fn drop_link(&mut self, ctx: &mut Context, handle: u32) -> Option<Link> {
+    /// no link recovery, and another receiver may not see the messages earlier. Those of a session come
+    /// back when its receiver says goodbye.
+    fn drop_link(&mut self, ctx: &mut Context, handle: u32, parting: Parting) -> Option<Link> {
         let link = self.links.remove(&handle)?;
-        if let Link::Outgoing(outgoing) = &link
-            && let Source::Queue {
-                entity,
-                sub,
-                consumer,
+        self.used.remove(&handle);
+        match &link {
+            Link::Outgoing(Outgoing {
+                source:
+                    Source::Queue {
+                        entity,
+                        sub,
+                        consumer,
+                        session,
+                        ..
+                    },
                 ..
-            } = &outgoing.source
-        {
-            entity.part(*sub, *consumer);
-            ctx.consumers.remove(consumer);
+            }) => {
+                if let Some(id) = session {
+                    ctx.session_links.retain(|_, holder| holder != consumer);
+                    if parting == Parting::Said {
+                        entity.with(|queue, now| queue.release_session(id, *consumer, now));
+                    }
+                }
+                entity.part(*sub, *consumer);
+                ctx.consumers.remove(consumer);
+            }
+            Link::Accepting(accepting) => {
+                let consumer = accepting.consumer;
+                accepting
+                    .entity
+                    .with(|queue, _| queue.stop_seeking(consumer));
+                accepting.entity.part(SubQueue::Main, consumer);
+                ctx.consumers.remove(&consumer);
+            }
+            Link::Outgoing(_) | Link::Incoming(_) | Link::Detached => {}
         }
         self.unsettled
             .retain(|_, unsettled| unsettled.handle != handle);
@@ -231,10 +298,10 @@ impl Session {
     }
 
     /// Takes all links out, when the session or its connection ends.
-    pub(super) fn drop_links(&mut self, ctx: &mut Context) {
+    pub(super) fn drop_links(&mut self, ctx: &mut Context, parting: Parting) {
         let handles: Vec<u32> = self.links.keys().copied().collect();
         for handle in handles {
-            self.drop_link(ctx, handle);
+            self.drop_link(ctx, handle, parting);
         }
     }
 
@@ -250,6 +317,15 @@ impl Session {
             ctx.put(self.channel, &self.flow())?;
         }
         Ok(())
+    }
+}
+
+/// The link that a frame uses.
+fn handle(performative: &Performative) -> Option<u32> {
+    match performative {
+        Performative::Flow(flow) => flow.handle.as_ref().map(|handle| handle.0),
+        Performative::Transfer(transfer) => Some(transfer.handle.0),
+        _ => None,
     }
 }
 

@@ -48,6 +48,18 @@ fn requests_are_encoded_as_the_golden_files_say() {
             "receive-by-sequence-number",
             Request::receive_deferred(&[1, 2, 300], ReceiveMode::PeekLock),
         ),
+        (
+            "renew-session-lock",
+            Request::renew_session_lock().within("s", "link"),
+        ),
+        (
+            "get-session-state",
+            Request::get_session_state().within("s", "link"),
+        ),
+        (
+            "set-session-state",
+            Request::set_session_state(Some("state".into())).within("s", "link"),
+        ),
     ] {
         golden::check(name, &bytes(request));
     }

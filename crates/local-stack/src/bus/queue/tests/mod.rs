@@ -1,7 +1,11 @@
 //! The queue's behaviour, told the time by hand.
 
 mod arrival;
+mod departures;
 mod numbers;
+mod quota;
+mod session_chaos;
+mod sessions;
 mod settlement;
 mod time_passing;
 mod waiting;
@@ -14,7 +18,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::entry::Entry;
-use super::message::Message;
+use super::message::{self, Message};
 use super::settle::{SettleError, Settlement};
 use super::{Queue, SubQueue};
 use crate::bus::config::QueueConfig;
@@ -29,6 +33,7 @@ const DEAD: SubQueue = SubQueue::DeadLetter;
 #[derive(Default)]
 struct Draft {
     id: Option<&'static str>,
+    session: Option<&'static str>,
     ttl_ms: Option<u32>,
     scheduled_for: Option<OffsetDateTime>,
     properties: Vec<(&'static str, Value)>,
@@ -58,7 +63,12 @@ impl Draft {
             bytes.extend(values::section(section::MESSAGE_ANNOTATIONS, Value::Map(map)).unwrap());
         }
         if let Some(id) = self.id {
-            let fields = Value::List(vec![Value::String(id.into())]);
+            let mut fields = vec![Value::String(id.into())];
+            if let Some(session) = self.session {
+                fields.resize(message::GROUP_ID, Value::Null);
+                fields.push(Value::String(session.into()));
+            }
+            let fields = Value::List(fields);
             bytes.extend(values::section(section::PROPERTIES, fields).unwrap());
         }
         if !self.properties.is_empty() {

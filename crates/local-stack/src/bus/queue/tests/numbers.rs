@@ -16,7 +16,7 @@ fn a_peek_shows_everything_and_locks_nothing() {
     });
     bench.send_named(&["ready"]);
 
-    let peeked = bench.queue.peek(MAIN, 0, 10, START);
+    let peeked = bench.queue.peek(MAIN, None, 0, 10, START);
     let shown: Vec<(&str, i32)> = peeked
         .iter()
         .map(|entry| (&*entry.message.id, entry.state.number()))
@@ -29,7 +29,7 @@ fn a_peek_shows_everything_and_locks_nothing() {
 
     let from_third: Vec<i64> = bench
         .queue
-        .peek(MAIN, 3, 1, START)
+        .peek(MAIN, None, 3, 1, START)
         .iter()
         .map(|entry| entry.sequence)
         .collect();
@@ -98,7 +98,7 @@ fn counts_follow_every_message_wherever_it_goes() {
     let now = bench.now;
     bench
         .queue
-        .lock_deferred(MAIN, &[2], &mut || Uuid::from_u128(77), now)
+        .lock_deferred(MAIN, None, &[2], &mut || Uuid::from_u128(77), now)
         .unwrap();
     assert_eq!(
         (bench.queue.counts().locked, bench.queue.counts().deferred),

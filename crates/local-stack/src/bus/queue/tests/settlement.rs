@@ -101,7 +101,7 @@ fn a_deferred_message_is_only_received_by_its_number() {
     let mut token = || Uuid::from_u128(77);
     let deferred = bench
         .queue
-        .lock_deferred(MAIN, &[1], &mut token, now)
+        .lock_deferred(MAIN, None, &[1], &mut token, now)
         .unwrap();
     assert_eq!(deferred[0].state.number(), 1);
     assert_eq!(deferred[0].delivery_count, 0);
@@ -109,7 +109,7 @@ fn a_deferred_message_is_only_received_by_its_number() {
     assert!(
         bench
             .queue
-            .lock_deferred(MAIN, &[1], &mut token, now)
+            .lock_deferred(MAIN, None, &[1], &mut token, now)
             .is_err()
     );
     bench
@@ -127,7 +127,7 @@ fn an_abandoned_deferred_message_stays_deferred() {
     let now = bench.now;
     bench
         .queue
-        .lock_deferred(MAIN, &[1], &mut || Uuid::from_u128(77), now)
+        .lock_deferred(MAIN, None, &[1], &mut || Uuid::from_u128(77), now)
         .unwrap();
     bench.abandon(Uuid::from_u128(77));
     assert_eq!(id(bench.receive()), None);
@@ -142,10 +142,21 @@ fn deferred_messages_are_received_all_or_none() {
     bench.settle(token, &defer()).unwrap();
     let now = bench.now;
     assert_eq!(
-        bench.queue.take_deferred(MAIN, &[1, 2], now).unwrap_err().0,
+        bench
+            .queue
+            .take_deferred(MAIN, None, &[1, 2], now)
+            .unwrap_err()
+            .0,
         2
     );
-    assert_eq!(bench.queue.take_deferred(MAIN, &[1], now).unwrap().len(), 1);
+    assert_eq!(
+        bench
+            .queue
+            .take_deferred(MAIN, None, &[1], now)
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]

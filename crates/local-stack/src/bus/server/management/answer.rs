@@ -1,12 +1,18 @@
 //! The answer to a management request: a status, and on success a body.
 
+use std::borrow::Cow;
+
+use fe2o3_amqp_types::definitions::Error;
 use serde_amqp::Value;
 
+use crate::bus::filter::{RuleError, RuleSetError};
 use crate::bus::queue::NoSuchMessage;
+use crate::bus::queue::session_requests::SessionError;
 use crate::bus::queue::settle::SettleError;
+use crate::bus::server::accept::SESSION_LOCK_LOST;
 use crate::bus::server::disposition::LOCK_LOST;
 use crate::bus::wire::Malformed;
-use crate::bus::wire::values::{Map, symbol};
+use crate::bus::wire::values::{self, Map, symbol};
 
 /// A request that was carried out.
 #[derive(Debug)]
@@ -24,9 +30,12 @@ impl Answer {
     }
 
     pub(super) fn with(name: &str, value: Value) -> Self {
-        let mut answer = Answer::ok();
-        answer.body.insert(Value::String(name.to_owned()), value);
-        answer
+        Answer::ok().and(name, value)
+    }
+
+    pub(super) fn and(mut self, name: &str, value: Value) -> Self {
+        self.body.insert(Value::String(name.to_owned()), value);
+        self
     }
 
     /// Carried out, and there was nothing.
@@ -51,16 +60,27 @@ impl Answer {
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: i32,
-    condition: &'static str,
+    condition: Cow<'static, str>,
     description: String,
 }
 
 impl Refusal {
+    /// An AMQP error as a refusal.
+    pub(super) fn of(status: i32, reason: &Error) -> Self {
+        let condition = serde_amqp::to_value(&reason.condition).ok();
+        let condition = condition.as_ref().and_then(values::text);
+        Refusal {
+            status,
+            condition: condition.unwrap_or_default().to_owned().into(),
+            description: reason.description.clone().unwrap_or_default(),
+        }
+    }
+
     pub(super) fn bad_argument(description: impl Into<String>) -> Self {
         let description = description.into();
         Refusal {
             status: 400,
-            condition: "com.microsoft:argument-error",
+            condition: "com.microsoft:argument-error".into(),
             description,
         }
     }
@@ -68,7 +88,7 @@ impl Refusal {
     pub(super) fn not_implemented(operation: &str) -> Self {
         Refusal {
             status: 501,
-            condition: "amqp:not-implemented",
+            condition: "amqp:not-implemented".into(),
             description: format!("the operation '{operation}' is not supported by this broker"),
         }
     }
@@ -77,7 +97,7 @@ impl Refusal {
         let description = description.into();
         Refusal {
             status: 400,
-            condition: "amqp:not-allowed",
+            condition: "amqp:not-allowed".into(),
             description,
         }
     }
@@ -86,7 +106,7 @@ impl Refusal {
         let mut properties = status(self.status, &self.description);
         properties.insert(
             Value::String("errorCondition".into()),
-            symbol(self.condition),
+            symbol(&self.condition),
         );
         (properties, Map::new())
     }
@@ -97,10 +117,20 @@ impl From<SettleError> for Refusal {
         match error {
             SettleError::LockLost => Refusal {
                 status: 410,
-                condition: LOCK_LOST,
+                condition: LOCK_LOST.into(),
                 description: error.to_string(),
             },
             SettleError::AlreadyDead => Refusal::not_allowed(error.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        Refusal {
+            status: 410,
+            condition: SESSION_LOCK_LOST.into(),
+            description: error.to_string(),
         }
     }
 }
@@ -109,7 +139,27 @@ impl From<NoSuchMessage> for Refusal {
     fn from(error: NoSuchMessage) -> Self {
         Refusal {
             status: 404,
-            condition: "com.microsoft:message-not-found",
+            condition: "com.microsoft:message-not-found".into(),
+            description: error.to_string(),
+        }
+    }
+}
+
+impl From<RuleError> for Refusal {
+    fn from(error: RuleError) -> Self {
+        Refusal::bad_argument(error.to_string())
+    }
+}
+
+impl From<RuleSetError> for Refusal {
+    fn from(error: RuleSetError) -> Self {
+        let (status, condition) = match error {
+            RuleSetError::AlreadyExists(_) => (409, "com.microsoft:entity-already-exists"),
+            RuleSetError::NotFound(_) => (404, "amqp:not-found"),
+        };
+        Refusal {
+            status,
+            condition: condition.into(),
             description: error.to_string(),
         }
     }

@@ -6,10 +6,14 @@ use uuid::Uuid;
 
 use super::answer::{Answer, Refusal};
 use super::body::Body;
+use super::sessions::umbrella;
+use crate::bus::queue::QueueFull;
 use crate::bus::queue::SubQueue;
 use crate::bus::queue::entry::Entry;
 use crate::bus::queue::message::Message;
+use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::server::entity::Entity;
+use crate::bus::server::failure::{NO_SESSION_ID, queue_full};
 use crate::bus::wire::delivery;
 use crate::bus::wire::values::{self, Map};
 
@@ -22,7 +26,8 @@ const DELETE: i64 = 0;
 pub(super) fn peek(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Result<Answer, Refusal> {
     let from = body.integer("from-sequence-number")?;
     let count = usize::try_from(body.integer("message-count")?).unwrap_or(0);
-    let entries = entity.with(|queue, now| queue.peek(sub, from, count, now));
+    let session = body.text("session-id");
+    let entries = entity.with(|queue, now| queue.peek(sub, session, from, count, now));
     let mut messages = Vec::new();
     let mut size = 0;
     for entry in entries {
@@ -60,10 +65,17 @@ pub(super) fn schedule(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Resul
         }
         messages.push(message);
     }
-    let numbers = entity.with(|queue, now| {
-        let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
-        messages.into_iter().map(schedule).collect::<Vec<Value>>()
-    });
+    let has_sessions = entity.with(|queue, _| queue.has_sessions(sub));
+    if has_sessions && messages.iter().any(|message| message.session.is_none()) {
+        return Err(Refusal::not_allowed(NO_SESSION_ID));
+    }
+    let numbers = entity
+        .with(|queue, now| {
+            queue.check_room()?;
+            let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
+            Ok(messages.into_iter().map(schedule).collect::<Vec<Value>>())
+        })
+        .map_err(|full: QueueFull| Refusal::of(403, &queue_full(&entity.name, &full)))?;
     Ok(Answer::with(
         "sequence-numbers",
         Value::Array(Array::from(numbers)),
@@ -82,15 +94,19 @@ pub(super) fn receive_deferred(
     entity: &Entity,
     sub: SubQueue,
     body: &Body<'_>,
+    holders: &[ConsumerId],
 ) -> Result<Answer, Refusal> {
     let numbers = body.integers("sequence-numbers")?;
     let is_delete = body.integer("receiver-settle-mode")? == DELETE;
     let entries = entity.with(|queue, now| {
-        if is_delete {
-            queue.take_deferred(sub, &numbers, now)
+        let session = umbrella(queue, sub, body, holders, now)?;
+        let found = if is_delete {
+            let session = session.map(|(id, _)| id);
+            queue.take_deferred(sub, session, &numbers, now)
         } else {
-            queue.lock_deferred(sub, &numbers, &mut Uuid::new_v4, now)
-        }
+            queue.lock_deferred(sub, session, &numbers, &mut Uuid::new_v4, now)
+        };
+        found.map_err(Refusal::from)
     })?;
     let messages = entries
         .iter()

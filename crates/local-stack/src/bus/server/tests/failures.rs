@@ -26,7 +26,7 @@ fn ended(peer: &mut Peer) -> String {
 fn nothing_is_sent_before_the_open() {
     let stage = Stage::new();
     let (wake, _woken) = unbounded_channel();
-    let mut engine = Engine::new(Arc::clone(&stage.hub), wake);
+    let mut engine = Engine::new(Arc::clone(&stage.hub), wake, None);
     assert_eq!(engine.heartbeat(), None);
     engine.put_heartbeat();
     assert!(engine.out().is_empty());
@@ -46,7 +46,7 @@ fn nothing_is_sent_before_the_open() {
 fn an_idle_timeout_of_zero_asks_for_no_heartbeats() {
     let stage = Stage::new();
     let (wake, _woken) = unbounded_channel();
-    let mut engine = Engine::new(Arc::clone(&stage.hub), wake);
+    let mut engine = Engine::new(Arc::clone(&stage.hub), wake, None);
     let frame = Performative::Open(Open {
         idle_time_out: Some(0),
         ..open(512)
@@ -132,7 +132,7 @@ fn pipelined_frames_are_handled_in_their_order() {
     let stage = Stage::new();
     let (wake, woken) = unbounded_channel();
     let mut peer = Peer {
-        engine: Engine::new(Arc::clone(&stage.hub), wake),
+        engine: Engine::new(Arc::clone(&stage.hub), wake, None),
         woken,
     };
     peer.send(Performative::Open(open(MAX_FRAME_SIZE)));

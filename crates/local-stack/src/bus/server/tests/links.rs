@@ -194,6 +194,46 @@ fn draining_uses_up_the_credit_and_says_so() {
 }
 
 #[test]
+fn a_drain_without_messages_is_answered_at_once_and_one_without_credit_too() {
+    let mut peer = Stage::new().peer();
+    peer.attach_receiver(1, "q");
+    for (granted, delivery_count) in [(7, 7), (0, 7)] {
+        peer.send(Performative::Flow(Flow {
+            handle: Some(Handle(1)),
+            delivery_count: Some(if granted == 7 { 0 } else { 7 }),
+            link_credit: Some(granted),
+            drain: true,
+            ..flow()
+        }));
+        let Performative::Flow(flow) = peer.only() else {
+            panic!()
+        };
+        assert_eq!(
+            (flow.delivery_count, flow.link_credit, flow.drain),
+            (Some(delivery_count), Some(0), true)
+        );
+    }
+}
+
+#[test]
+fn exactly_as_many_messages_come_as_there_is_credit() {
+    let stage = Stage::new();
+    let mut sender = stage.peer();
+    sender.attach_sender(0, "q");
+    for delivery_id in 0..40 {
+        sender.send_message(delivery_id, "a");
+    }
+    let mut receiver = stage.peer();
+    receiver.attach_receiver(0, "q");
+    let mut seen = 0;
+    for credit in [1, 3, 0, 7, 2, 20] {
+        receiver.grant(0, seen, credit);
+        assert_eq!(receiver.deliveries().len(), credit as usize);
+        seen += credit;
+    }
+}
+
+#[test]
 fn a_flow_that_asks_for_an_echo_gets_one() {
     let mut peer = Stage::new().peer();
     peer.attach_sender(0, "q");

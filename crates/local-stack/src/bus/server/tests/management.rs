@@ -6,7 +6,7 @@ use time::Duration;
 use super::*;
 
 /// A peer with a request link on handle 0 and a reply link on handle 1.
-fn requester(stage: &Stage, node: &str) -> Peer {
+pub(super) fn requester(stage: &Stage, node: &str) -> Peer {
     let mut peer = stage.peer();
     peer.attach_sender(0, node);
     peer.attach_receiver(1, node);
@@ -15,12 +15,12 @@ fn requester(stage: &Stage, node: &str) -> Peer {
     peer
 }
 
-fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
+pub(super) fn request(message_id: Value, operation: &str, body: Value) -> Bytes {
     let properties = [("operation", Value::String(operation.to_owned()))];
     request_with(message_id, properties, body)
 }
 
-fn request_with(
+pub(super) fn request_with(
     message_id: Value,
     properties: impl IntoIterator<Item = (&'static str, Value)>,
     body: Value,
@@ -34,14 +34,14 @@ fn request_with(
 }
 
 /// An answer: correlation id, application properties, body.
-struct Answer {
-    correlation_id: Value,
-    properties: Map,
+pub(super) struct Answer {
+    pub(super) correlation_id: Value,
+    pub(super) properties: Map,
     body: Value,
 }
 
 impl Answer {
-    fn read(message: &Bytes) -> Self {
+    pub(super) fn read(message: &Bytes) -> Self {
         let sections = section::split(message).unwrap();
         let Value::List(mut fields) = values::section_value(&sections.properties).unwrap() else {
             panic!()
@@ -53,17 +53,17 @@ impl Answer {
         }
     }
 
-    fn status(&self) -> i64 {
+    pub(super) fn status(&self) -> i64 {
         values::get(&self.properties, "statusCode")
             .and_then(values::integer)
             .unwrap()
     }
 
-    fn condition(&self) -> Option<&Value> {
+    pub(super) fn condition(&self) -> Option<&Value> {
         values::get(&self.properties, "errorCondition")
     }
 
-    fn member(&self, name: &str) -> Value {
+    pub(super) fn member(&self, name: &str) -> Value {
         let Value::Map(map) = &self.body else {
             panic!("{:?}", self.body)
         };
@@ -86,23 +86,36 @@ fn ask(peer: &mut Peer, delivery_id: SequenceNo, message: Bytes) -> Answer {
     Answer::read(payload)
 }
 
-fn operate(
+pub(super) fn operate(
     peer: &mut Peer,
     delivery_id: SequenceNo,
     operation: &str,
     body: impl IntoIterator<Item = (&'static str, Value)>,
 ) -> Answer {
+    operate_with(peer, delivery_id, operation, [], body)
+}
+
+/// The same with further application properties.
+pub(super) fn operate_with(
+    peer: &mut Peer,
+    delivery_id: SequenceNo,
+    operation: &str,
+    properties: impl IntoIterator<Item = (&'static str, Value)>,
+    body: impl IntoIterator<Item = (&'static str, Value)>,
+) -> Answer {
     let operation = format!("com.microsoft:{operation}");
+    let properties = properties.into_iter();
+    let properties = properties.chain([("operation", Value::String(operation))]);
     let body = Value::Map(map(body));
     ask(
         peer,
         delivery_id,
-        request(Value::Ulong(1), &operation, body),
+        request_with(Value::Ulong(1), properties, body),
     )
 }
 
 /// Puts a message into `q` and locks it; its token.
-fn lock(stage: &Stage) -> Uuid {
+pub(super) fn lock(stage: &Stage) -> Uuid {
     let mut peer = stage.peer();
     peer.attach_sender(0, "q");
     peer.send_message(0, "a");
@@ -215,7 +228,7 @@ fn an_answer_waits_for_credit() {
 #[test]
 fn an_unknown_operation_is_refused_by_name() {
     let mut peer = requester(&Stage::new(), "q/$management");
-    let answer = operate(&mut peer, 0, "get-session-state", []);
+    let answer = operate(&mut peer, 0, "undo", []);
     assert_eq!(answer.status(), 501);
     assert_eq!(
         answer.condition(),
@@ -306,7 +319,7 @@ fn renewing_tells_the_new_end_or_that_the_lock_is_lost() {
     assert_eq!(answer.status(), 410);
 }
 
-fn scheduled(id: &str, due: OffsetDateTime) -> Value {
+pub(super) fn scheduled(id: &str, due: OffsetDateTime) -> Value {
     let mut annotations = Map::new();
     annotations.insert(
         values::symbol("x-opt-scheduled-enqueue-time"),

@@ -1,9 +1,14 @@
 //! The protocol engine against a peer that is written out frame by frame.
 
 mod failures;
+mod faults;
 mod links;
 mod management;
+mod sessions;
 mod settlement;
+mod timeouts;
+mod tokens;
+mod topics;
 mod transfers;
 
 use std::sync::{Arc, Mutex};
@@ -60,6 +65,12 @@ impl Stage {
         *self.now.lock().unwrap() += time::Duration::seconds(seconds);
     }
 
+    /// What the entity's timer does when it rings.
+    fn tick(&self) {
+        let queue = self.hub.entity("q").unwrap();
+        queue.with(|queue, now| queue.advance(now));
+    }
+
     /// A peer with an open connection and a session on channel 0.
     fn peer(&self) -> Peer {
         self.peer_with(MAX_FRAME_SIZE, 2_048)
@@ -68,7 +79,7 @@ impl Stage {
     fn peer_with(&self, max_frame_size: u32, incoming_window: u32) -> Peer {
         let (wake, woken) = unbounded_channel();
         let mut peer = Peer {
-            engine: Engine::new(Arc::clone(&self.hub), wake),
+            engine: Engine::new(Arc::clone(&self.hub), wake, None),
             woken,
         };
         peer.send(Performative::Open(open(max_frame_size)));

@@ -3,6 +3,7 @@
 use fe2o3_amqp_types::messaging::Accepted;
 
 use super::*;
+use crate::bus::queue::SubQueue;
 use crate::bus::queue::message::BATCH_FORMAT;
 
 const ACCEPTED: DeliveryState = DeliveryState::Accepted(Accepted {});
@@ -144,6 +145,55 @@ fn a_batch_with_one_bad_message_adds_none() {
         .unwrap()
         .with(|queue, _| queue.counts());
     assert_eq!(counts.active, 2);
+}
+
+#[test]
+fn a_full_queue_takes_no_message_no_batch_and_no_schedule_until_one_has_left() {
+    let stage = Stage::with(|config| config.queues[0].max_size = Some(1));
+    let mut peer = stage.peer();
+    peer.attach_sender(0, "q");
+    let mut batch = Vec::new();
+    for inner in [message("a"), message("b")] {
+        let data = Value::Binary(Binary::from(inner.to_vec()));
+        batch.extend(values::section(section::DATA, data).unwrap());
+    }
+    let batch = Bytes::from(batch);
+    let transfer_of_batch = |delivery_id| Transfer {
+        message_format: Some(BATCH_FORMAT),
+        ..transfer(delivery_id)
+    };
+    // What crosses the limit is still taken, and as a whole.
+    peer.send_with(Performative::Transfer(transfer_of_batch(0)), batch.clone());
+    assert_eq!(peer.verdict(0), ACCEPTED);
+    peer.send_with(Performative::Transfer(transfer_of_batch(1)), batch);
+    assert_eq!(rejection(&peer.verdict(1)), "amqp:resource-limit-exceeded");
+    let verdict = peer.send_message(2, "c");
+    let DeliveryState::Rejected(rejected) = &verdict else {
+        panic!()
+    };
+    let text = rejected
+        .error
+        .as_ref()
+        .unwrap()
+        .description
+        .clone()
+        .unwrap();
+    assert!(
+        text.starts_with("The maximum entity size has been reached or exceeded for Queue: 'q'.")
+    );
+
+    let mut requester = super::management::requester(&stage, "q/$management");
+    let due = *stage.now.lock().unwrap() + time::Duration::minutes(1);
+    let messages = Value::List(vec![super::management::scheduled("s", due)]);
+    let scheduled = [("messages", messages)];
+    let answer = super::management::operate(&mut requester, 0, "schedule-message", scheduled);
+    assert_eq!(answer.status(), 403);
+    let entity = stage.hub.entity("q").unwrap();
+    entity.with(|queue, now| {
+        assert_eq!(queue.counts().active, 2);
+        while queue.take_next(SubQueue::Main, now).is_some() {}
+    });
+    assert_eq!(peer.send_message(3, "c"), ACCEPTED);
 }
 
 #[test]
