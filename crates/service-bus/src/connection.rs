@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::authorization::Authorization;
 use crate::connection_string::Endpoint;
 use crate::error::ErrorKind;
+use crate::link::guard::MAX_FRAME;
 use crate::link::requester::Requester;
 use crate::link::tap::Tap;
 use crate::link::witness::Witness;
@@ -68,18 +69,21 @@ impl Connection {
         let stream = transport::dial(endpoint).await?;
         let witness = Arc::new(Witness::default());
         let cut = CancellationToken::new();
-        let tap = Tap::new(stream, witness.clone(), cut.clone());
+        let life = Life::default();
+        let tap = Tap::new(stream, witness.clone(), life.clone(), cut.clone());
         let handle = AmqpConnection::builder()
             .container_id(Uuid::new_v4().to_string())
             .hostname(endpoint.host.as_str())
             .sasl_profile(SaslProfile::Anonymous)
-            .max_frame_size(64 * 1024_u32)
+            .max_frame_size(MAX_FRAME)
             .idle_time_out(IDLE_TIMEOUT_MS)
             .open_with_stream(tap)
             .await
-            .map_err(failure::of_open)?;
+            .map_err(|error| match life.is_over() {
+                true => life.reason(),
+                false => failure::of_open(error),
+            })?;
         let (sessions, requests) = mpsc::channel(64);
-        let life = Life::default();
         tokio::spawn(serve(handle, requests, life.clone(), cut.clone(), patience));
         Ok(Self {
             sessions,
@@ -119,6 +123,14 @@ impl Connection {
                 .entry(audience.to_owned())
                 .or_default()
                 .clone(),
+        }
+    }
+
+    /// Why something on this connection failed: what is lost with it is lost for its reason.
+    pub(crate) fn explain(&self, error: ErrorKind) -> ErrorKind {
+        match (error, self.life.is_over().then(|| self.life.reason())) {
+            (ErrorKind::Connection(_), Some(reason @ ErrorKind::Connection(_))) => reason,
+            (error, _) => error,
         }
     }
 

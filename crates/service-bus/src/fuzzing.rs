@@ -21,7 +21,9 @@ pub fn frames(bytes: &[u8]) {
     let follow = witness.follow("link".into());
     let (drained, settled) = (follow.drained(), follow.settlement(Uuid::nil()));
     for piece in stream.chunks(usize::from(*piece).max(1)) {
-        witness.hear(piece);
+        if witness.hear(piece).is_err() {
+            break;
+        }
     }
     drop((drained, settled));
 }

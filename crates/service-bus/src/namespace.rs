@@ -243,7 +243,7 @@ impl Namespace {
         let patience = self.options.try_timeout;
         let heard = connection.witness().heard();
         match timeout(patience, work).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => outcome.map_err(|error| connection.explain(error)),
             Err(_) => {
                 link.end(ErrorKind::TimedOut(patience));
                 if connection.witness().heard() == heard {
@@ -305,7 +305,8 @@ impl Namespace {
                 }
             })
             .await?;
-        self.authority.authorize(&connection, entity).await?;
+        let authorized = self.authority.authorize(&connection, entity).await;
+        authorized.map_err(|error| connection.explain(error))?;
         Ok(connection)
     }
 
@@ -340,7 +341,7 @@ async fn attach_within<T>(
 ) -> Result<T, ErrorKind> {
     let heard = connection.witness().heard();
     match timeout(patience, attaching).await {
-        Ok(attached) => attached,
+        Ok(attached) => attached.map_err(|error| connection.explain(error)),
         Err(_) => {
             if connection.witness().heard() == heard {
                 connection.cut();

@@ -4,7 +4,6 @@
 // Helpers outside of test functions may panic too.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code, reason = "shared with the other tests")]
 mod peer;
 
 use std::pin::pin;

@@ -1,66 +1,88 @@
 //! Finds the frames in the bytes that come from the broker.
 
-/// How much of a frame's body is kept: all of a disposition, and of a transfer what stands before
-/// the message.
-const KEPT: usize = 4096;
+use super::guard::{MAX_FRAME, Refused};
+
 const HEADER: usize = 8;
 
-/// Cuts a byte stream into AMQP frames, in whatever pieces it comes.
+/// A whole frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    /// 0 for AMQP, 1 for SASL.
+    pub(crate) kind: u8,
+    pub(crate) channel: u16,
+    /// From the performative on.
+    pub(crate) body: &'a [u8],
+}
+
+/// Cuts a byte stream into frames, in whatever pieces it comes.
 #[derive(Debug, Default)]
 pub(crate) struct FrameScanner {
-    header: Vec<u8>,
-    body: Vec<u8>,
-    /// Bytes of the current frame's body still to come.
-    missing: usize,
-    /// Set by bytes that are no frames; nothing is reported from then on.
-    lost: bool,
+    /// The beginning of a frame whose end is still to come.
+    partial: Vec<u8>,
 }
 
 impl FrameScanner {
-    /// Takes the next bytes and reports each frame that they complete: its channel, and the
-    /// beginning of its body from the performative on.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut report: impl FnMut(u16, &[u8])) {
-        while !bytes.is_empty() && !self.lost {
-            if self.header.len() < HEADER {
-                let (now, later) = bytes.split_at(bytes.len().min(HEADER - self.header.len()));
-                self.header.extend_from_slice(now);
+    /// Takes the next bytes and reports each frame that they complete.
+    ///
+    /// # Errors
+    /// When the bytes are no frames, or what `report` says. Nothing more can be made of the stream.
+    pub(crate) fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        mut report: impl FnMut(Frame<'_>) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        while !bytes.is_empty() {
+            if self.partial.is_empty()
+                && let Some(size) = size(bytes)?
+                && let Some((whole, later)) = bytes.split_at_checked(size)
+            {
+                frame(whole).map_or(Ok(()), &mut report)?;
                 bytes = later;
-                if self.header.len() < HEADER {
-                    return;
-                }
-                if self.header.starts_with(b"AMQP") {
-                    // A protocol header has the length of a frame header, and nothing follows it.
-                    self.header.clear();
-                    continue;
-                }
-                let Some(missing) = size(&self.header).checked_sub(HEADER) else {
-                    self.lost = true;
-                    return;
-                };
-                self.missing = missing;
+                continue;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(self.missing));
-            let kept = now.len().min(KEPT - self.body.len());
-            self.body.extend_from_slice(&now[..kept]);
-            self.missing -= now.len();
+            let wanted = size(&self.partial)?.unwrap_or(HEADER) - self.partial.len();
+            let (now, later) = bytes.split_at(bytes.len().min(wanted));
+            self.partial.extend_from_slice(now);
             bytes = later;
-            if self.missing == 0 {
-                let channel = u16::from_be_bytes([self.header[6], self.header[7]]);
-                let (extended, kind) = (usize::from(self.header[4]) * 4, self.header[5]);
-                let start = extended.saturating_sub(HEADER);
-                if kind == 0 && start < self.body.len() {
-                    report(channel, &self.body[start..]);
-                }
-                self.header.clear();
-                self.body.clear();
+            if size(&self.partial)? == Some(self.partial.len()) {
+                frame(&self.partial).map_or(Ok(()), &mut report)?;
+                self.partial.clear();
             }
         }
+        Ok(())
     }
 }
 
-fn size(header: &[u8]) -> usize {
+/// The size of the frame that begins here, when its header is all there.
+fn size(bytes: &[u8]) -> Result<Option<usize>, Refused> {
+    let Some(header) = bytes.first_chunk::<HEADER>() else {
+        return Ok(None);
+    };
+    if is_protocol_header(header) {
+        return Ok(Some(HEADER));
+    }
     let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    usize::try_from(size).unwrap_or(usize::MAX)
+    let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+    // The library knows no extended headers.
+    match header[4] {
+        2 if (HEADER..=MAX_FRAME as usize).contains(&bytes) => Ok(Some(bytes)),
+        2 => Err(Refused::FrameSize(bytes)),
+        words => Err(Refused::DataOffset(usize::from(words) * 4)),
+    }
+}
+
+/// A protocol header has the length of a frame header, and nothing follows it.
+fn is_protocol_header(header: &[u8]) -> bool {
+    header.starts_with(b"AMQP")
+}
+
+fn frame(whole: &[u8]) -> Option<Frame<'_>> {
+    let (header, body) = whole.split_first_chunk::<HEADER>()?;
+    (!is_protocol_header(header)).then_some(Frame {
+        kind: header[5],
+        channel: u16::from_be_bytes([header[6], header[7]]),
+        body,
+    })
 }
 
 #[cfg(test)]
@@ -76,12 +98,17 @@ mod tests {
         frame
     }
 
-    fn scan(bytes: &[u8], piece: usize) -> Vec<(u16, Vec<u8>)> {
+    type Found = (u8, u16, Vec<u8>);
+
+    fn scan(bytes: &[u8], piece: usize) -> Result<Vec<Found>, Refused> {
         let (mut scanner, mut found) = (FrameScanner::default(), Vec::new());
         for piece in bytes.chunks(piece) {
-            scanner.feed(piece, |channel, body| found.push((channel, body.to_vec())));
+            scanner.feed(piece, |frame| {
+                found.push((frame.kind, frame.channel, frame.body.to_vec()));
+                Ok(())
+            })?;
         }
-        found
+        Ok(found)
     }
 
     #[test]
@@ -91,20 +118,28 @@ mod tests {
         bytes.extend(b"AMQP\x00\x01\x00\x00");
         bytes.extend(frame(0, 1, b"one"));
         bytes.extend(frame(0, 0, b""));
-        bytes.extend(frame(0, 2, &[7; KEPT + 10]));
+        bytes.extend(frame(0, 2, &[7; 5000]));
         bytes.extend(frame(0, 3, b"last"));
+        let frames = [
+            (1, 0, b"sasl".to_vec()),
+            (0, 1, b"one".to_vec()),
+            (0, 0, Vec::new()),
+            (0, 2, vec![7; 5000]),
+            (0, 3, b"last".to_vec()),
+        ];
         for piece in [1, 3, 8, 11, 1000, bytes.len()] {
-            let found = scan(&bytes, piece);
-            let lengths: Vec<_> = found.iter().map(|(on, body)| (*on, body.len())).collect();
-            assert_eq!(lengths, [(1, 3), (2, KEPT), (3, 4)], "{piece}");
-            assert_eq!(found[2].1, b"last");
+            assert_eq!(scan(&bytes, piece).unwrap(), frames, "{piece}");
         }
     }
 
     #[test]
-    fn an_impossible_size_ends_the_scan() {
-        let mut bytes = vec![0, 0, 0, 7, 2, 0, 0, 0];
-        bytes.extend(frame(0, 1, b"never seen"));
-        assert!(scan(&bytes, bytes.len()).is_empty());
+    fn a_frame_of_an_impossible_size_ends_the_scan() {
+        for size in [7u32, MAX_FRAME + 1, u32::MAX] {
+            let bytes = [&size.to_be_bytes()[..], &[2, 0, 0, 0]].concat();
+            let refused = scan(&bytes, 3).unwrap_err();
+            assert_eq!(refused, Refused::FrameSize(size as usize));
+        }
+        let extended = [0, 0, 0, 12, 3, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(scan(&extended, 12), Err(Refused::DataOffset(12)));
     }
 }

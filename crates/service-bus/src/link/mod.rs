@@ -2,6 +2,7 @@
 //! with the other half of its pair), so that what breaks one leaves the others alone.
 
 mod frames;
+pub(crate) mod guard;
 pub(crate) mod inlet;
 pub(crate) mod outlet;
 pub(crate) mod requester;

@@ -10,12 +10,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::witness::Witness;
+use crate::error::ErrorKind;
+use crate::sync::Life;
 use crate::transport::Io;
 
 /// So many bytes are held back at most, but for one more frame.
 const HELD: usize = 64 * 1024;
 
-/// Passes bytes through, lets a [`Witness`] hear the incoming ones, and breaks when it is cut.
+/// Passes bytes through, lets a [`Witness`] hear the incoming ones, and breaks when that refuses them
+/// or when it is cut.
 ///
 /// Cutting is for connections whose peer fell silent: the library would wait for its goodbye.
 ///
@@ -26,23 +29,34 @@ const HELD: usize = 64 * 1024;
 pub(crate) struct Tap {
     inner: Box<dyn Io>,
     witness: Arc<Witness>,
+    /// The connection's, which ends with what the witness refuses.
+    life: Life,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     held: BytesMut,
     /// Set from a write until all of it has been written and flushed.
     dirty: bool,
     /// Set when input was asked for since the last write.
     asked: bool,
+    /// Set when the witness refused the broker's bytes.
+    refused: bool,
 }
 
 impl Tap {
-    pub(crate) fn new(inner: Box<dyn Io>, witness: Arc<Witness>, cut: CancellationToken) -> Self {
+    pub(crate) fn new(
+        inner: Box<dyn Io>,
+        witness: Arc<Witness>,
+        life: Life,
+        cut: CancellationToken,
+    ) -> Self {
         Self {
             inner,
             witness,
+            life,
             cut: Box::pin(cut.cancelled_owned()),
             held: BytesMut::new(),
             dirty: false,
             asked: false,
+            refused: false,
         }
     }
 
@@ -74,7 +88,7 @@ impl AsyncRead for Tap {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.cut.as_mut().poll(context).is_ready() {
+        if this.refused || this.cut.as_mut().poll(context).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if this.dirty && this.asked {
@@ -88,8 +102,15 @@ impl AsyncRead for Tap {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.inner).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = polled {
-            this.witness.hear(&buffer.filled()[before..]);
+        if let Poll::Ready(Ok(())) = polled
+            && let Err(refused) = this.witness.hear(&buffer.filled()[before..])
+        {
+            // Before the library has them. It must not have what comes after them, either.
+            buffer.set_filled(before);
+            let reason = format!("the broker sent what is not acceptable AMQP: {refused}");
+            this.life.end(ErrorKind::Connection(reason.clone()));
+            this.refused = true;
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
         }
         polled
     }
@@ -132,7 +153,13 @@ mod tests {
 
     fn tap(room: usize) -> (Tap, tokio::io::DuplexStream) {
         let (near, far) = duplex(room);
-        let tap = Tap::new(Box::new(near), Arc::default(), CancellationToken::new());
+        let life = Life::default();
+        let tap = Tap::new(
+            Box::new(near),
+            Arc::default(),
+            life,
+            CancellationToken::new(),
+        );
         (tap, far)
     }
 

@@ -3,8 +3,8 @@
 //! Two answers of the broker matter to a receiver, and the library passes on neither: what became of
 //! a settlement (it may be refused because the lock is gone), and that a link has been drained. The
 //! connection's incoming bytes are ours before they are the library's, so a [`Witness`] reads the
-//! few frames it needs on the way. It changes nothing, and understands less than the library: what
-//! it cannot read it passes over.
+//! few frames it needs on the way. It changes nothing: what it cannot read it passes over, and a
+//! [`Guard`] refuses what the library must not see.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,8 @@ use fe2o3_amqp_types::performatives::{Attach, Disposition, Flow, Transfer};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::frames::FrameScanner;
+use super::frames::{Frame, FrameScanner};
+use super::guard::{Guard, Passed, Refused};
 use crate::error::ErrorKind;
 use crate::sync::lock;
 use crate::wire::{failure, incoming};
@@ -34,6 +35,7 @@ pub(crate) struct Witness {
 #[derive(Debug, Default)]
 struct State {
     scanner: FrameScanner,
+    guard: Guard,
     /// Bytes heard so far.
     heard: u64,
     /// The links that somebody follows, by name.
@@ -55,13 +57,17 @@ struct Link {
 
 impl Witness {
     /// Takes bytes that came from the broker.
-    pub(crate) fn hear(&self, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When the library must not have them. Nothing more can be heard then.
+    pub(crate) fn hear(&self, bytes: &[u8]) -> Result<(), Refused> {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         state.heard += bytes.len() as u64;
         let mut scanner = std::mem::take(&mut state.scanner);
-        scanner.feed(bytes, |channel, body| state.on_frame(channel, body));
+        let heard = scanner.feed(bytes, |frame| state.on_frame(&frame));
         state.scanner = scanner;
+        heard
     }
 
     /// How many bytes came so far. Unchanged over a while means a silent broker.
@@ -82,15 +88,17 @@ impl Witness {
 }
 
 impl State {
-    fn on_frame(&mut self, channel: u16, body: &[u8]) {
-        match performative(body) {
-            Some(0x12) => self.on_attach(channel, body),
-            Some(0x13) => self.on_flow(channel, body),
-            Some(0x14) => self.on_transfer(channel, body),
-            Some(0x15) => self.on_disposition(channel, body),
-            Some(0x16 | 0x17) => self.on_end(channel),
-            _ => {}
+    fn on_frame(&mut self, frame: &Frame<'_>) -> Result<(), Refused> {
+        let (channel, body) = (frame.channel, frame.body);
+        match self.guard.check(frame)? {
+            Passed::Transfer(transfer) => self.on_transfer(channel, *transfer),
+            Passed::Performative(0x12) => self.on_attach(channel, body),
+            Passed::Performative(0x13) => self.on_flow(channel, body),
+            Passed::Performative(0x15) => self.on_disposition(channel, body),
+            Passed::Performative(0x16 | 0x17) => self.on_end(channel),
+            Passed::Performative(_) | Passed::Other => {}
         }
+        Ok(())
     }
 
     fn on_attach(&mut self, channel: u16, body: &[u8]) {
@@ -121,13 +129,7 @@ impl State {
         }
     }
 
-    fn on_transfer(&mut self, channel: u16, body: &[u8]) {
-        if self.places.is_empty() {
-            return;
-        }
-        let Ok(transfer) = serde_amqp::from_slice::<Transfer>(body) else {
-            return;
-        };
+    fn on_transfer(&mut self, channel: u16, transfer: Transfer) {
         let Some(link) = self.link_at((channel, transfer.handle.0)) else {
             return;
         };
@@ -228,14 +230,6 @@ impl Drop for Follow {
                 .deliveries
                 .retain(|(channel, _), _| *channel != place.0);
         }
-    }
-}
-
-/// The code of a performative: a described list whose descriptor is a small or a full ulong.
-fn performative(body: &[u8]) -> Option<u8> {
-    match body {
-        [0x00, 0x53, code, ..] | [0x00, 0x80, 0, 0, 0, 0, 0, 0, 0, code, ..] => Some(*code),
-        _ => None,
     }
 }
 

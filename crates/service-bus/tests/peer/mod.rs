@@ -1,5 +1,10 @@
 //! A peer that does to its clients what a broker does on a bad day: detaches links when they are
-//! idle, and refuses tokens. It understands just enough to be attached to, sent to and asked.
+//! idle, refuses tokens, and sends what no broker would. It understands just enough to be attached to, sent to and asked.
+
+// Each test program uses a part of it.
+#![allow(dead_code)]
+
+mod relay;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -18,6 +23,8 @@ use fe2o3_amqp_types::primitives::SimpleValue;
 use serde_amqp::Value as Amqp;
 use service_bus::{Client, ClientOptions, Credential, Endpoint};
 use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) use relay::Hostile;
 
 /// A token that was put: its type and what it is for.
 pub(crate) type Put = (String, String);
@@ -39,6 +46,8 @@ pub(crate) struct Book {
     pub(crate) mute: bool,
     /// Answer messages so much later.
     pub(crate) late: Duration,
+    /// What to put in the place of frames, as long as this is set.
+    pub(crate) hostile: Option<Hostile>,
 }
 
 #[derive(Clone, Default)]
@@ -91,6 +100,7 @@ impl Peer {
             .container_id("peer")
             .sasl_acceptor(SaslAnonymousMechanism {})
             .build();
+        let stream = relay::behind(stream, self.book.clone());
         let Ok(mut connection) = acceptor.accept(stream).await else {
             return;
         };

@@ -1,8 +1,7 @@
-//! AMQP 1.0 bytes: measuring encoded values, frames, performatives and message sections. No I/O.
+//! AMQP 1.0 bytes: frames, performatives and message sections. No I/O.
 
 pub(crate) mod delivery;
 pub(crate) mod frame;
-pub(crate) mod measure;
 pub(crate) mod performative;
 pub(crate) mod section;
 pub(crate) mod values;
@@ -18,6 +17,12 @@ pub(crate) struct Malformed(pub(crate) String);
 
 impl From<serde_amqp::Error> for Malformed {
     fn from(error: serde_amqp::Error) -> Self {
+        Malformed(error.to_string())
+    }
+}
+
+impl From<amqp_walk::Malformed> for Malformed {
+    fn from(error: amqp_walk::Malformed) -> Self {
         Malformed(error.to_string())
     }
 }

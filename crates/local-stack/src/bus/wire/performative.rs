@@ -5,13 +5,13 @@
 //! so we do: what the strict decoder refuses is decoded as a generic value, its maps get symbol
 //! keys, and the strict decoder has a second look.
 
+use amqp_walk::measure;
 use fe2o3_amqp_types::performatives::Performative;
 use serde_amqp::Value;
 use serde_amqp::descriptor::Descriptor;
 use serde_amqp::primitives::Symbol;
 
 use super::Malformed;
-use super::measure::measure;
 
 /// Descriptor of `amqp:error:list`.
 const ERROR: u64 = 0x1d;

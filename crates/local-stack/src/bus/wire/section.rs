@@ -1,10 +1,10 @@
 //! Splits an encoded message into its sections without decoding the body.
 //! Section order and descriptors: OASIS AMQP 1.0, part 3.2.
 
+use amqp_walk::measure;
 use bytes::Bytes;
 
 use super::Malformed;
-use super::measure::measure;
 
 pub(crate) const HEADER: u64 = 0x70;
 pub(crate) const DELIVERY_ANNOTATIONS: u64 = 0x71;
@@ -69,7 +69,9 @@ pub(crate) fn iter(bytes: &Bytes) -> impl Iterator<Item = Result<(u64, Bytes), M
         if rest.is_empty() {
             return None;
         }
-        let next = measure(&rest).and_then(|length| Ok((descriptor(&rest)?, length)));
+        let next = measure(&rest)
+            .map_err(Malformed::from)
+            .and_then(|length| Ok((descriptor(&rest)?, length)));
         Some(match next {
             Ok((code, length)) => Ok((code, rest.split_to(length))),
             Err(error) => {

@@ -25,7 +25,7 @@ impl Broker {
         frame.extend([2, 0]);
         frame.extend(CHANNEL.to_be_bytes());
         frame.extend(body);
-        self.0.hear(&frame);
+        self.0.hear(&frame).unwrap();
     }
 
     fn attaches(&self, name: &str, handle: u32) {
