@@ -51,3 +51,16 @@ pub enum Malformed {
 pub fn measure(bytes: &[u8]) -> Result<usize, Malformed> {
     Walker::default().feed(bytes)?.ok_or(Malformed::CutShort)
 }
+
+/// Walks all of `bytes`: one value after the other, to the end.
+///
+/// # Errors
+/// When a value is refused, or the last one is cut short.
+pub fn measure_all(mut bytes: &[u8]) -> Result<(), Malformed> {
+    let mut walker = Walker::default();
+    while !bytes.is_empty() {
+        let taken = walker.feed(bytes)?.ok_or(Malformed::CutShort)?;
+        bytes = &bytes[taken..];
+    }
+    Ok(())
+}

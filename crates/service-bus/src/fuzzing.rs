@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use fe2o3_amqp_types::messaging::Body;
-use fe2o3_amqp_types::messaging::message::DecodeIntoMessage;
-use serde_amqp::Value;
-use serde_amqp::read::SliceReader;
 use uuid::Uuid;
 
 use crate::link::witness::Witness;
+use crate::wire::incoming;
 use crate::wire::management::Response;
-use crate::wire::{AnyMessage, incoming};
 
 /// The bytes of a connection, in pieces whose size the first byte tells.
 pub fn frames(bytes: &[u8]) {
@@ -35,11 +31,7 @@ pub fn message(bytes: &[u8]) {
 
 /// An answer of the management node, read as the answer to each kind of request.
 pub fn response(bytes: &[u8]) {
-    let decode = || -> Option<Response> {
-        let reader = SliceReader::new(bytes);
-        let message: AnyMessage = Body::<Value>::decode_message_from_reader(reader).ok()?;
-        Response::from_message(message).ok()
-    };
+    let decode = || Response::from_message(incoming::read(bytes).ok()?).ok();
     let _ = decode().map(Response::peeked);
     let _ = decode().map(Response::messages);
     let _ = decode().map(Response::sequence_numbers);

@@ -1,5 +1,6 @@
 //! Messages on their way in.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,9 +20,16 @@ use crate::message::{MessageState, ReceivedMessage};
 
 /// A message from its bytes, as management answers carry it.
 pub(crate) fn decode(bytes: &[u8], lock_token: Option<Uuid>) -> Result<ReceivedMessage, ErrorKind> {
-    let message = Body::<Amqp>::decode_message_from_reader(SliceReader::new(bytes))
-        .map_err(|error| ErrorKind::Protocol(format!("a message cannot be decoded: {error}")))?;
-    Ok(received(message, lock_token))
+    Ok(received(read(bytes)?, lock_token))
+}
+
+/// Decodes a message that came as bytes in a value, which nobody has walked: see `link::guard`.
+pub(crate) fn read(bytes: &[u8]) -> Result<AnyMessage, ErrorKind> {
+    let failed =
+        |error: &dyn Display| ErrorKind::Protocol(format!("a message cannot be decoded: {error}"));
+    amqp_walk::measure_all(bytes).map_err(|error| failed(&error))?;
+    Body::<Amqp>::decode_message_from_reader(SliceReader::new(bytes))
+        .map_err(|error| failed(&error))
 }
 
 /// A message as the caller sees it.
@@ -157,6 +165,13 @@ mod tests {
             "e895a382-994f-4855-9714-010203040506"
         );
         assert_eq!(lock_token(&tag[..15]), None);
+    }
+
+    #[test]
+    fn a_message_in_an_answer_is_walked_before_it_is_decoded() {
+        let message = [0x00, 0x53, 0x77].repeat(20_000);
+        let refused = decode(&message, None).unwrap_err();
+        assert!(refused.to_string().contains("nested"), "{refused}");
     }
 
     #[test]
