@@ -36,6 +36,10 @@ pub enum Malformed {
     /// A map of an odd number of items.
     #[error("map with a key that has no value")]
     OddMap,
+    /// A map key that nobody needs and that the encoder stumbles over: after a timestamp it takes
+    /// what follows for one, and panics. Or a compound or described one.
+    #[error("map with a key of format code {0:#04x}")]
+    Key(u8),
     /// More elements without bytes of their own than [`MAX_ZERO_WIDTH_ELEMENTS`].
     #[error("array of too many elements")]
     TooManyElements,

@@ -130,3 +130,15 @@ fn arrays_that_the_decoder_misreads_are_refused() {
     let empty = serde_amqp::to_vec(&Value::Array(Array::from(vec![]))).unwrap();
     assert_eq!(measure(&empty), Ok(empty.len()), "{empty:02x?}");
 }
+
+#[test]
+fn map_keys_that_the_encoder_stumbles_over_are_refused() {
+    let key = [&[0x83][..], &[0; 8]].concat();
+    let map = [&[0xc1, 11, 2][..], &key, &[0x40]].concat();
+    assert_eq!(measure(&map), Err(Malformed::Key(0x83)));
+    let as_value = [&[0xc1, 11, 2, 0x40][..], &key].concat();
+    assert_eq!(measure(&as_value), Ok(as_value.len()));
+    assert_eq!(measure(&[0xc1, 3, 2, 0x45, 0x40]), Ok(5));
+    let list = [0xc1, 5, 2, 0xc0, 0x01, 0x00, 0x40];
+    assert_eq!(measure(&list), Err(Malformed::Key(0xc0)));
+}

@@ -13,7 +13,9 @@ pub(crate) enum Token {
     /// So many bytes of content follow, of no further interest.
     Scalar { length: usize },
     /// So many items follow, in so many bytes.
-    Compound { items: u32, length: usize },
+    List { items: u32, length: usize },
+    /// So many keys and values, in so many bytes.
+    Map { items: u32, length: usize },
     /// So many elements follow, without a code of their own, in so many bytes.
     Array {
         code: u8,
@@ -54,11 +56,13 @@ pub(crate) fn read(bytes: &[u8], implied: Option<u8>) -> Result<Option<(Token, u
     let length = size.checked_sub(width).ok_or(Malformed::Size)?;
     let content = start + 2 * width;
     if matches!(code >> 4, 0xc | 0xd) {
-        if code & 0x0f == 1 && !count.is_multiple_of(2) {
-            return Err(Malformed::OddMap);
-        }
         let items = count;
-        return Ok(Some((Token::Compound { items, length }, content)));
+        return match (code & 0x0f, count.is_multiple_of(2)) {
+            (0, _) => Ok(Some((Token::List { items, length }, content))),
+            (1, true) => Ok(Some((Token::Map { items, length }, content))),
+            (1, false) => Err(Malformed::OddMap),
+            _ => Err(Malformed::UnknownCode(code)),
+        };
     }
     let Some(length) = length.checked_sub(1) else {
         // Some leave the element code out when there are no elements.

@@ -36,7 +36,9 @@ struct Level {
 enum Kind {
     /// Its descriptor first; ends where it ends.
     Described,
-    Compound,
+    List,
+    /// Keys and values in turn.
+    Map,
     Array(u8),
 }
 
@@ -103,6 +105,11 @@ impl Walker {
         {
             return Err(Malformed::Descriptor(code));
         }
+        if let (true, Some(&code)) = (self.is_at_key(), head.first())
+            && matches!(code, 0x00 | 0x83 | 0xc0..=0xff)
+        {
+            return Err(Malformed::Key(code));
+        }
         let read = token::read(head, implied)?;
         match read {
             Some((token, length)) => {
@@ -124,6 +131,11 @@ impl Walker {
         level.is_some_and(|level| level.kind == Kind::Described && level.items == 2)
     }
 
+    fn is_at_key(&self) -> bool {
+        let level = self.levels.last();
+        level.is_some_and(|level| level.kind == Kind::Map && level.items.is_multiple_of(2))
+    }
+
     /// Accounts for a value whose head has been read, and enters it if there are values in it.
     fn enter(&mut self, token: Token, head: usize) -> Result<(), Malformed> {
         self.position += head as u64;
@@ -131,7 +143,8 @@ impl Walker {
         let content = match &token {
             Token::Described => 0,
             Token::Scalar { length }
-            | Token::Compound { length, .. }
+            | Token::List { length, .. }
+            | Token::Map { length, .. }
             | Token::Array { length, .. } => *length as u64,
         };
         let end = self.position.saturating_add(content);
@@ -147,7 +160,8 @@ impl Walker {
                 Ok(())
             }
             Token::Described => self.open(2, around, Kind::Described),
-            Token::Compound { items, .. } => self.open(items, end, Kind::Compound),
+            Token::List { items, .. } => self.open(items, end, Kind::List),
+            Token::Map { items, .. } => self.open(items, end, Kind::Map),
             Token::Array {
                 code,
                 elements,

@@ -384,6 +384,18 @@ fn impossible_frames_are_refused() {
 }
 
 #[test]
+fn a_timestamp_for_a_key_is_refused_before_the_encoder_stumbles_over_it() {
+    // Found by fuzzing: the key "version" of an open, one bit changed.
+    let mut open = clients()["javascript open"].clone();
+    let key = open
+        .windows(9)
+        .position(|bytes| bytes == b"\xa3\x07version");
+    open[key.unwrap()] = 0x83;
+    let refused = frame::take(&mut BytesMut::from(&open[..]), 65_536).unwrap_err();
+    assert!(refused.to_string().contains("key"), "{refused}");
+}
+
+#[test]
 fn no_mangled_client_frame_panics() {
     // Every byte of every frame changed in several ways; a panic would end a connection's task.
     for bytes in clients().values() {
