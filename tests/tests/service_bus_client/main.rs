@@ -9,6 +9,7 @@ mod scheduling;
 mod sending;
 mod sessions;
 mod settling;
+mod topics;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};

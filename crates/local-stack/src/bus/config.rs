@@ -148,6 +148,10 @@ impl QueueConfig {
         path: &str,
         names: &HashSet<String>,
     ) -> Result<(), ConfigError> {
+        if self.requires_session && self.forward_to.is_some() {
+            // Azure doc "Chaining Service Bus entities with autoforwarding".
+            return Err(self.wrong("ForwardTo", "is not for an entity with RequiresSession"));
+        }
         let settings = [
             ("ForwardTo", &self.forward_to),
             (

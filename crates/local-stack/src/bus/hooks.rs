@@ -59,7 +59,7 @@ impl Hooks {
     }
 
     /// Ends all locks of an entity and its dead-letter queue as if their time had run out; how many
-    /// there were, or `None` if there is no such entity.
+    /// there were (a session's lock covers all its messages), or `None` if there is no such entity.
     pub fn lose_locks(&self, entity: &str) -> Option<usize> {
         let entity = self.hub.entity(entity)?;
         Some(entity.with(|queue, now| queue.lose_locks(now)))

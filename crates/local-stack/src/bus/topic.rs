@@ -18,6 +18,9 @@ pub struct TopicConfig {
     pub duplicate_detection_window: Option<Duration>,
     /// Time to live of messages that ask for none or for more; `None` lets them live for ever.
     pub default_ttl: Option<Duration>,
+    /// Once the messages of its subscriptions, dead letters included, take up so many bytes, it
+    /// takes no more of them; `None` sets no limit.
+    pub max_size: Option<u64>,
     /// Its subscriptions.
     pub subscriptions: Vec<SubscriptionConfig>,
 }
@@ -40,6 +43,7 @@ impl TopicConfig {
             name: name.into(),
             duplicate_detection_window: None,
             default_ttl: None,
+            max_size: None,
             subscriptions: Vec::new(),
         }
     }
@@ -81,6 +85,10 @@ impl TopicConfig {
                 let setting = "RequiresDuplicateDetection";
                 return Err(wrong("subscription", &path, setting, problem));
             }
+            if subscription.queue.max_size.is_some() {
+                let problem = "belongs to the topic, not to a subscription";
+                return Err(wrong("subscription", &path, "MaxSizeInMegabytes", problem));
+            }
             if !names.insert(name.to_lowercase()) {
                 let problem = "is the name of two subscriptions of the topic";
                 return Err(wrong("subscription", &path, "Name", problem));
@@ -113,6 +121,7 @@ impl TopicConfig {
         QueueConfig {
             duplicate_detection_window: self.duplicate_detection_window,
             default_ttl: self.default_ttl,
+            max_size: self.max_size,
             ..QueueConfig::named(&self.name)
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_amqp::Value;
 
-use super::{Properties, Queue, detection_window, limited, read_duration};
+use super::{Properties, Queue, detection_window, limited, read_duration, size_limit};
 use crate::bus::config::ConfigError;
 use crate::bus::filter::{CorrelationFilter, Rule as ParsedRule, RuleError};
 use crate::bus::topic::{SubscriptionConfig, TopicConfig, relabelled, subscription_path, wrong};
@@ -28,6 +28,8 @@ pub(super) struct Topic {
 struct TopicProperties {
     default_message_time_to_live: Option<String>,
     duplicate_detection_history_time_window: Option<String>,
+    /// Not in Microsoft's emulator; named as in Azure.
+    max_size_in_megabytes: Option<f64>,
     requires_duplicate_detection: bool,
 }
 
@@ -119,6 +121,8 @@ impl Topic {
         config.default_ttl = limited(ttl);
         config.duplicate_detection_window =
             detection_window(properties.requires_duplicate_detection, window);
+        config.max_size = size_limit(properties.max_size_in_megabytes)
+            .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
         let subscriptions = subscriptions
             .into_iter()
             .map(|subscription| subscription.into_config(&config.name));
@@ -252,6 +256,7 @@ mod tests {
           "Properties": {
             "DefaultMessageTimeToLive": "PT1H",
             "DuplicateDetectionHistoryTimeWindow": "PT20S",
+            "MaxSizeInMegabytes": 1,
             "RequiresDuplicateDetection": true },
           "Subscriptions": [
             { "Name": "subscription.1",
@@ -262,7 +267,7 @@ mod tests {
                 "MaxDeliveryCount": 3,
                 "ForwardDeadLetteredMessagesTo": "",
                 "ForwardTo": "",
-                "RequiresSession": false },
+                "RequiresSession": true },
               "Rules": [
                 { "Name": "app-prop-filter-1", "Properties": {
                     "FilterType": "Correlation",
@@ -296,7 +301,10 @@ mod tests {
         let [first, second] = &topic.subscriptions[..] else {
             panic!("{topic:?}")
         };
+        assert_eq!(topic.max_size, Some(1024 * 1024));
         assert_eq!(first.queue.max_delivery_count, 3);
+        assert!(first.queue.requires_session);
+        assert!(!second.queue.requires_session);
         assert!(first.dead_letter_on_filter_errors);
         let names: Vec<_> = first.rules.iter().map(ParsedRule::name).collect();
         assert_eq!(names, ["app-prop-filter-1", "sql-1"]);

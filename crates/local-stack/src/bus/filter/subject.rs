@@ -7,7 +7,7 @@ use super::ast::Property;
 use super::error::EvaluationError;
 use super::value::Scalar;
 use crate::bus::queue::message::{
-    CONTENT_TYPE, CORRELATION_ID, GROUP_ID, MESSAGE_ID, Message, SUBJECT, identifier,
+    self, CONTENT_TYPE, CORRELATION_ID, GROUP_ID, MESSAGE_ID, Message, SUBJECT, identifier,
 };
 use crate::bus::wire::section;
 use crate::bus::wire::values::{self, Map};
@@ -161,6 +161,7 @@ impl Subject {
         if let Some(id) = self.fields.get(MESSAGE_ID).and_then(identifier) {
             message.id = id.into();
         }
+        message.session = message::session(&self.fields);
         message.properties = values::section(section::PROPERTIES, Value::List(self.fields))
             .map_err(failed)?
             .into();

@@ -337,6 +337,14 @@ fn an_action_may_give_the_copy_another_message_id() {
 }
 
 #[test]
+fn an_action_may_move_the_copy_to_another_session_or_out_of_any() {
+    let session = |action| acted(action).unwrap().unwrap().session;
+    assert_eq!(session("SET n = 1").as_deref(), Some("s1"));
+    assert_eq!(session("SET sys.SessionId = 's2'").as_deref(), Some("s2"));
+    assert_eq!(session("SET sys.SessionId = ''"), None);
+}
+
+#[test]
 fn an_action_on_what_is_not_there_to_be_set_fails() {
     for (action, expected) in [
         (

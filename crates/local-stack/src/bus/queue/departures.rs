@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_amqp::Value;
 use time::OffsetDateTime;
 
+use super::entry::Entry;
 use super::message::Message;
 use super::transitions::reasons;
 use super::{Queue, SubQueue};
@@ -15,6 +16,8 @@ use crate::bus::wire::values;
 const MAX_HOPS: u32 = 4;
 /// The reason for messages that would be forwarded once more (same source).
 const MAX_HOPS_EXCEEDED: &str = "MaxTransferHopCountExceeded";
+/// The reason for messages that their destination has no room for.
+const DESTINATION_FULL: &str = "QuotaExceeded";
 const DEAD_LETTER_SOURCE: &str = "x-opt-deadletter-source";
 
 /// Where a message has been before this queue.
@@ -30,11 +33,12 @@ pub(crate) struct Journey {
 /// A message that has left.
 #[derive(Debug)]
 pub(crate) struct Departure {
+    /// As it travels on.
     pub(crate) message: Message,
     /// Out of the queue itself, or out of its dead-letter queue.
     pub(crate) from: SubQueue,
-    pub(crate) sequence: i64,
-    pub(crate) enqueued_at: OffsetDateTime,
+    /// As it was here.
+    pub(crate) entry: Entry,
 }
 
 /// What becomes of messages that are ready.
@@ -97,10 +101,28 @@ impl Queue {
         }
     }
 
+    /// Takes back a message whose destination is full. It is a dead letter now (Azure doc "Chaining
+    /// Service Bus entities with autoforwarding"); one that was a dead letter before stays for good,
+    /// or it would be on its way for ever.
+    pub(crate) fn take_back(&mut self, from: SubQueue, mut entry: Entry, why: &str) {
+        self.counters.forwarded -= 1;
+        match from {
+            SubQueue::Main => {
+                let sequence = entry.sequence;
+                self.main.insert(entry);
+                self.bury(sequence, &reasons(Some(DESTINATION_FULL), Some(why)));
+            }
+            SubQueue::DeadLetter => {
+                entry.message.journey.hops = MAX_HOPS;
+                self.dead.insert(entry);
+            }
+        }
+    }
+
     fn depart(&mut self, sub: SubQueue, sequence: i64) -> Option<Departure> {
         let entry = self.store_mut(sub).remove(sequence)?;
         self.counters.forwarded += 1;
-        let mut message = entry.message;
+        let mut message = entry.message.clone();
         message.journey.origin = Some(entry.enqueued_sequence);
         // It is due; the next queue must not look at its clock again.
         message.scheduled_for = None;
@@ -126,8 +148,7 @@ impl Queue {
         Some(Departure {
             message,
             from: sub,
-            sequence,
-            enqueued_at: entry.enqueued_at,
+            entry,
         })
     }
 }

@@ -218,6 +218,12 @@ fn read_header(header: &Bytes) -> Result<(bool, u8, Option<Duration>), Malformed
     ))
 }
 
+/// The session a message with these properties belongs to; an empty name is none.
+pub(crate) fn session(fields: &[Value]) -> Option<Arc<str>> {
+    let name = fields.get(GROUP_ID).and_then(values::text);
+    name.filter(|name| !name.is_empty()).map(Arc::from)
+}
+
 /// What the broker needs of a message's properties.
 struct Properties {
     id: Arc<str>,
@@ -238,11 +244,7 @@ fn read_properties(
             _ => return Err("properties that are not a list".into()),
         }
     };
-    let session = fields
-        .get(GROUP_ID)
-        .and_then(values::text)
-        .filter(|session| !session.is_empty())
-        .map(Arc::from);
+    let session = session(&fields);
     if let Some(id) = fields.get(MESSAGE_ID).and_then(identifier) {
         return Ok(Properties {
             id: id.into(),

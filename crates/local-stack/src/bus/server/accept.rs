@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fe2o3_amqp_types::definitions::{AmqpError, Error, Fields};
+use fe2o3_amqp_types::definitions::{AmqpError, Error, Fields, SenderSettleMode};
 use fe2o3_amqp_types::messaging::FilterSet;
 use fe2o3_amqp_types::performatives::{Attach, Flow};
 use serde_amqp::Value;
@@ -26,7 +26,6 @@ use crate::bus::queue::session_requests::SessionError;
 use crate::bus::queue::sessions::SessionId;
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::wire::values;
-use fe2o3_amqp_types::definitions::SenderSettleMode;
 
 pub(super) const SESSION_LOCK_LOST: &str = "com.microsoft:session-lock-lost";
 const SESSION_CANNOT_BE_LOCKED: &str = "com.microsoft:session-cannot-be-locked";
@@ -169,13 +168,15 @@ impl Session {
         reply.properties = Some(properties);
         ctx.put(self.channel, &reply)?;
         self.links.insert(handle, Link::Outgoing(outgoing));
+        self.begins_use(ctx, handle);
         if has_credit {
             self.pump(ctx, handle)?;
         }
         Ok(())
     }
 
-    /// The client detaches before it was answered: it gets the attach it waits for, without termini.
+    /// The link ends before its attach was answered: the client gets the attach it waits for, without
+    /// termini.
     pub(super) fn abandon_attach(
         &mut self,
         ctx: &mut Context,

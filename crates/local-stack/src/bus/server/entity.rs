@@ -115,6 +115,21 @@ impl Entity {
         !self.is_topic() && !self.routes.ready.is_empty()
     }
 
+    /// Bytes of the messages in a topic's subscriptions, which count towards its size; 0 for others.
+    pub(super) fn size_of_subscriptions(&self) -> u64 {
+        if !self.is_topic() {
+            return 0;
+        }
+        let Some(router) = self.router.upgrade() else {
+            return 0;
+        };
+        let subscriptions = self.routes.ready.iter();
+        subscriptions
+            .filter_map(|path| router.entity(path))
+            .map(|subscription| lock(&subscription.core).size())
+            .sum()
+    }
+
     /// Does something with the queue, sees off the messages that leave by themselves after it, and
     /// wakes the receivers that have something to take.
     pub(crate) fn with<R>(&self, operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> R {
@@ -142,7 +157,7 @@ impl Entity {
         let has_departures = !departures.is_empty();
         if has_departures && let Some(router) = self.router.upgrade() {
             // Under the queue's lock, so that they keep their order.
-            router.take_over(departures, &self.routes);
+            router.take_over(departures, &self.name, &self.routes);
         }
         let woken = queue.take_woken();
         let is_earlier = match (deadline, queue.next_deadline()) {

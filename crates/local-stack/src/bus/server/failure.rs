@@ -5,6 +5,7 @@ use fe2o3_amqp_types::definitions::{
 };
 use serde_amqp::primitives::Symbol;
 
+use super::entity::Entity;
 use crate::bus::queue::QueueFull;
 use crate::bus::wire::Malformed;
 
@@ -57,14 +58,18 @@ pub(super) fn message_too_large(delivery_id: u32, size: usize, limit: usize) -> 
     error(LinkError::MessageSizeExceeded, text)
 }
 
+pub(super) fn queue_full(entity: &Entity, full: &QueueFull) -> Error {
+    error(AmqpError::ResourceLimitExceeded, full_text(entity, full))
+}
+
 /// In the service's words.
-pub(super) fn queue_full(name: &str, full: &QueueFull) -> Error {
-    let text = format!(
-        "The maximum entity size has been reached or exceeded for Queue: '{name}'. Size of entity \
-         in bytes:{}, Max entity size in bytes: {}. QuotaType: EntitySize (QuotaExceeded).",
-        full.size, full.limit
-    );
-    error(AmqpError::ResourceLimitExceeded, text)
+pub(super) fn full_text(entity: &Entity, full: &QueueFull) -> String {
+    let kind = if entity.is_topic() { "Topic" } else { "Queue" };
+    format!(
+        "The maximum entity size has been reached or exceeded for {kind}: '{}'. Size of entity in \
+         bytes:{}, Max entity size in bytes: {}. QuotaType: EntitySize (QuotaExceeded).",
+        entity.name, full.size, full.limit
+    )
 }
 
 pub(super) fn no_such_entity(name: &str) -> Error {

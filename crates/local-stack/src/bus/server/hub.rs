@@ -1,12 +1,12 @@
 //! What all connections of a broker share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::entity::{Clock, Entity};
+use super::entity::{Clock, Entity, lock};
 use super::namespace;
 use super::registry::Registry;
 use super::router::Router;
@@ -123,9 +123,4 @@ impl Faults {
         self.are_armed.store(!scripts.is_empty(), Ordering::Release);
         hit
     }
-}
-
-/// What a poisoned lock guards is whole: no operation on it can fail half-way.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -233,8 +233,9 @@ fn send(entity: &Entity, format: u32, bytes: &Bytes) -> Processed {
     if !is_in_sessions && entity.with(|queue, _| queue.has_sessions(SubQueue::Main)) {
         return Processed::rejected(error(AmqpError::NotAllowed, NO_SESSION_ID));
     }
+    let elsewhere = entity.size_of_subscriptions();
     let enqueued = entity.with(|queue, now| {
-        queue.check_room()?;
+        queue.check_room(elsewhere)?;
         for message in messages {
             queue.enqueue(message, now);
         }
@@ -242,6 +243,6 @@ fn send(entity: &Entity, format: u32, bytes: &Bytes) -> Processed {
     });
     match enqueued {
         Ok(()) => Processed::accepted(None),
-        Err(full) => Processed::rejected(queue_full(&entity.name, &full)),
+        Err(full) => Processed::rejected(queue_full(entity, &full)),
     }
 }

@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use uuid::Uuid;
 
 use super::entity::{Entity, lock};
+use super::failure::full_text;
 use crate::bus::filter::Subject;
-use crate::bus::queue::SubQueue;
 use crate::bus::queue::departures::Departure;
+use crate::bus::queue::{QueueFull, SubQueue};
 
 /// Why a message could not be filtered; the service gives the exception's kind.
 const FILTER_ERROR: &str = "FilterEvaluationException";
@@ -39,6 +40,8 @@ pub(crate) struct Router {
 
 struct Transit {
     departure: Departure,
+    /// The entity it has left.
+    source: Arc<str>,
     to: Arc<[String]>,
 }
 
@@ -59,7 +62,8 @@ impl Router {
     }
 
     /// Takes departures over. Called while their entity is locked.
-    pub(super) fn take_over(&self, departures: Vec<Departure>, routes: &Routes) {
+    pub(super) fn take_over(&self, departures: Vec<Departure>, source: &str, routes: &Routes) {
+        let source: Arc<str> = source.into();
         let ready: Arc<[String]> = routes.ready.clone().into();
         let dead: Arc<[String]> = routes.dead.iter().cloned().collect();
         lock(&self.transit).extend(departures.into_iter().map(|departure| Transit {
@@ -67,6 +71,7 @@ impl Router {
                 SubQueue::Main => &ready,
                 SubQueue::DeadLetter => &dead,
             }),
+            source: Arc::clone(&source),
             departure,
         }));
     }
@@ -77,30 +82,44 @@ impl Router {
         let _turn = lock(&self.turn);
         loop {
             let next = lock(&self.transit).pop_front();
-            let Some(Transit { departure, to }) = next else {
+            let Some(transit) = next else {
                 return;
             };
             let Departure {
                 message,
-                sequence,
-                enqueued_at,
-                ..
-            } = departure;
-            let subject = Subject::new(message, sequence, enqueued_at);
-            for path in to.iter() {
-                if let Some(entity) = self.entity(path) {
-                    arrive(entity, &subject);
+                from,
+                entry,
+            } = transit.departure;
+            let subject = Subject::new(message, entry.sequence, entry.enqueued_at);
+            for path in transit.to.iter() {
+                let Some(entity) = self.entity(path) else {
+                    continue;
+                };
+                if let Err(full) = arrive(entity, &subject)
+                    && let Some(source) = self.entity(&transit.source)
+                {
+                    let why = full_text(entity, &full);
+                    source.with_unrouted(|queue, _| queue.take_back(from, entry.clone(), &why));
                 }
             }
         }
     }
 }
 
-fn arrive(entity: &Entity, subject: &Subject) {
+/// Lets a message in.
+///
+/// # Errors
+/// When it was forwarded and there is no room for it. What a topic has taken has room in its
+/// subscriptions.
+fn arrive(entity: &Entity, subject: &Subject) -> Result<(), QueueFull> {
     let Some(rules) = entity.rules() else {
         let message = subject.message().clone();
-        entity.with_unrouted(|queue, now| queue.enqueue(message, now));
-        return;
+        let elsewhere = entity.size_of_subscriptions();
+        return entity.with_unrouted(|queue, now| {
+            queue.check_room(elsewhere)?;
+            queue.enqueue(message, now);
+            Ok(())
+        });
     };
     let copies = rules.with(|rules| rules.copies(subject, &mut Uuid::new_v4));
     entity.with_unrouted(|queue, now| {
@@ -114,4 +133,5 @@ fn arrive(entity: &Entity, subject: &Subject) {
             queue.reject(subject.message().clone(), FILTER_ERROR, &why, now);
         }
     });
+    Ok(())
 }

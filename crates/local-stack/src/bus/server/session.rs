@@ -105,13 +105,7 @@ impl Session {
                 }
                 let handle = attach.handle.0;
                 self.on_attach(ctx, attach)?;
-                if self
-                    .links
-                    .get(&handle)
-                    .is_some_and(|link| link.needs().is_some())
-                {
-                    self.used.insert(handle, ctx.now());
-                }
+                self.begins_use(ctx, handle);
             }
             Performative::Flow(flow) => self.on_flow(ctx, &flow)?,
             Performative::Transfer(transfer) => {
@@ -126,6 +120,18 @@ impl Session {
             | Performative::Close(_) => {}
         }
         Ok(None)
+    }
+
+    /// Has a new link to an entity count as idle from now on. One that still waits for a session
+    /// does not: that time-out is the client's own.
+    pub(super) fn begins_use(&mut self, ctx: &Context, handle: u32) {
+        let is_watched = self
+            .links
+            .get(&handle)
+            .is_some_and(|link| link.needs().is_some() && !matches!(link, Link::Accepting(_)));
+        if is_watched {
+            self.used.insert(handle, ctx.now());
+        }
     }
 
     /// Notes that a link was used just now.
@@ -221,7 +227,9 @@ impl Session {
         handle: u32,
         error: Error,
     ) -> Result<(), Failure> {
-        self.drop_link(ctx, handle, Parting::Said);
+        if let Some(Link::Accepting(accepting)) = self.drop_link(ctx, handle, Parting::Said) {
+            self.abandon_attach(ctx, &accepting)?;
+        }
         self.links.insert(handle, Link::Detached);
         ctx.put(
             self.channel,

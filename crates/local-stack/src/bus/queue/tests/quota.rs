@@ -7,17 +7,17 @@ use crate::bus::queue::QueueFull;
 fn a_queue_is_full_once_it_has_reached_its_size_and_until_something_leaves_it() {
     let size = Draft::named("a").message().size();
     let mut bench = Bench::with(|config| config.max_size = Some(2 * size));
-    assert_eq!(bench.queue.check_room(), Ok(()));
+    assert_eq!(bench.queue.check_room(0), Ok(()));
     bench.send_named(&["a", "b"]);
     let full = QueueFull {
         size: 2 * size,
         limit: 2 * size,
     };
-    assert_eq!(bench.queue.check_room(), Err(full));
+    assert_eq!(bench.queue.check_room(0), Err(full));
     let token = bench.hold();
-    assert_eq!(bench.queue.check_room(), Err(full));
+    assert_eq!(bench.queue.check_room(0), Err(full));
     bench.settle(token, &Settlement::Complete).unwrap();
-    assert_eq!(bench.queue.check_room(), Ok(()));
+    assert_eq!(bench.queue.check_room(0), Ok(()));
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn dead_letters_count_towards_the_size() {
     bench.send_named(&["a"]);
     let token = bench.hold();
     bench.settle(token, &dead_letter("Bad")).unwrap();
-    assert!(bench.queue.check_room().is_err());
+    assert!(bench.queue.check_room(0).is_err());
     bench.wait(3_600);
-    assert!(bench.queue.check_room().is_err());
+    assert!(bench.queue.check_room(0).is_err());
 }
 
 #[test]

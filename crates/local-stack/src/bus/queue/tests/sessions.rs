@@ -372,3 +372,30 @@ fn elsewhere_a_session_id_is_a_property_like_others() {
     assert_eq!(id(bench.receive()).as_deref(), Some("a"));
     assert!(bench.accept("s", 1).is_err());
 }
+
+#[test]
+fn a_lock_lost_on_demand_takes_the_session_and_all_its_messages_with_it() {
+    let mut bench = Bench::with_sessions();
+    bench.send_to("s", &["a", "b"]);
+    bench.accept("s", 1).unwrap();
+    let lost = token(bench.receive_in("s", 1));
+    let other = token(bench.receive_in("s", 1));
+    assert!(bench.queue.lose_lock(MAIN, lost, bench.now));
+    assert!(!bench.queue.lose_lock(MAIN, other, bench.now));
+    assert!(!bench.holds("s", 1));
+    assert_eq!(bench.queue.take_woken(), [1]);
+    bench.accept("s", 2).unwrap();
+    assert_eq!(bench.receive_in("s", 2).unwrap().delivery_count, 1);
+}
+
+#[test]
+fn all_locks_lost_on_demand_are_those_of_sessions_without_a_message_too() {
+    let mut bench = Bench::with_sessions();
+    bench.send_to("s", &["a"]);
+    bench.accept("s", 1).unwrap();
+    bench.receive_in("s", 1).unwrap();
+    bench.accept("empty", 2).unwrap();
+    assert_eq!(bench.queue.lose_locks(bench.now), 2);
+    assert!(!bench.holds("s", 1) && !bench.holds("empty", 2));
+    assert!(!bench.queue.lose_session("empty", bench.now));
+}

@@ -69,13 +69,14 @@ pub(super) fn schedule(entity: &Entity, sub: SubQueue, body: &Body<'_>) -> Resul
     if has_sessions && messages.iter().any(|message| message.session.is_none()) {
         return Err(Refusal::not_allowed(NO_SESSION_ID));
     }
+    let elsewhere = entity.size_of_subscriptions();
     let numbers = entity
         .with(|queue, now| {
-            queue.check_room()?;
+            queue.check_room(elsewhere)?;
             let schedule = |message| Value::Long(queue.enqueue(message, now).unwrap_or(0));
             Ok(messages.into_iter().map(schedule).collect::<Vec<Value>>())
         })
-        .map_err(|full: QueueFull| Refusal::of(403, &queue_full(&entity.name, &full)))?;
+        .map_err(|full: QueueFull| Refusal::of(403, &queue_full(entity, &full)))?;
     Ok(Answer::with(
         "sequence-numbers",
         Value::Array(Array::from(numbers)),

@@ -48,10 +48,14 @@ pub(super) fn refuse(
     request.reply(node(entity, sub), properties, Value::Map(body))
 }
 
-/// Ends the locks that a request names.
+/// Ends the locks that a request names, those of a session and of messages.
 pub(super) fn lose_locks(entity: &Entity, sub: SubQueue, request: &Request) {
-    let tokens = Body::of(request).uuids("lock-tokens").unwrap_or_default();
+    let body = Body::of(request);
+    let tokens = body.uuids("lock-tokens").unwrap_or_default();
     entity.with(|queue, now| {
+        if let Some(session) = body.text("session-id") {
+            queue.lose_session(session, now);
+        }
         for token in tokens {
             queue.lose_lock(sub, token, now);
         }

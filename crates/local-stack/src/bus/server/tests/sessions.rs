@@ -6,6 +6,7 @@ use serde_amqp::primitives::{Array, Symbol};
 
 use super::management::{operate, operate_with};
 use super::*;
+use crate::bus::fault::{Fault, Operation, Script};
 
 const ACCEPTED: DeliveryState = DeliveryState::Accepted(Accepted {});
 const FILTER: &str = "com.microsoft:session-filter";
@@ -368,4 +369,60 @@ fn sessions_are_listed_page_by_page() {
     assert_eq!(answer.member("skip"), Value::Int(2));
     let answer = operate(&mut peer, 2, "get-message-sessions", page(3));
     assert_eq!(answer.status(), 204);
+}
+
+#[test]
+fn a_session_lost_on_demand_is_told_to_its_receiver() {
+    let stage = stage();
+    sender(&stage).send_in(0, "s", "a");
+    let mut peer = stage.peer();
+    peer.ask(0, Some("s"));
+    peer.granted();
+    let script = Script::once(Fault::LoseLock).on(Operation::Deliver, "q");
+    stage.hub.faults.add(script);
+    peer.grant(0, 0, 1);
+    let answers = peer.received();
+    let Some(Performative::Detach(detach)) = answers.last() else {
+        panic!("{answers:#?}")
+    };
+    let lost = condition(detach.error.as_ref().unwrap());
+    assert_eq!(lost, "com.microsoft:session-lock-lost");
+}
+
+#[test]
+fn a_receiver_that_waits_for_a_session_is_not_idle_and_one_that_has_it_is() {
+    let stage = stage();
+    let mut peer = stage.peer();
+    let mut attach = session_attach(0, None);
+    let patience = [(
+        Symbol::from("com.microsoft:timeout"),
+        Value::Uint(3_600_000),
+    )];
+    attach.properties = Some(patience.into_iter().collect());
+    peer.send(Performative::Attach(attach));
+    stage.wait(700);
+    peer.engine.on_time();
+    assert_eq!(peer.received(), []);
+
+    sender(&stage).send_in(0, "s", "a");
+    peer.granted();
+    stage.wait(599);
+    peer.engine.on_time();
+    assert_eq!(peer.received(), []);
+    stage.wait(1);
+    peer.engine.on_time();
+    let Performative::Detach(detach) = peer.only() else {
+        panic!()
+    };
+    let idle = condition(detach.error.as_ref().unwrap());
+    assert_eq!(idle, "amqp:link:detach-forced");
+}
+
+#[test]
+fn a_waiting_receiver_whose_token_expires_gets_the_attach_it_waits_for_before_the_reason() {
+    let mut peer = stage().peer();
+    peer.ask(0, None);
+    assert_eq!(peer.received(), []);
+    peer.engine.expire_tokens();
+    assert_eq!(peer.refused(), "amqp:unauthorized-access");
 }

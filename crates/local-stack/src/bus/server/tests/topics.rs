@@ -295,3 +295,118 @@ fn a_ring_of_forwarding_queues_ends_in_a_dead_letter() {
     assert_eq!(ids(&stage, "ping"), ["m"]);
     assert_eq!(ids(&stage, "pong"), Vec::<String>::new());
 }
+
+/// The ids of an entity's messages, and of its dead letters.
+fn letters(stage: &Stage, path: &str) -> [Vec<String>; 2] {
+    let entity = stage.hub.entity(path).unwrap();
+    entity.with(|queue, _| {
+        [SubQueue::Main, SubQueue::DeadLetter].map(|sub| {
+            let entries = queue.entries(sub);
+            entries.map(|entry| entry.message.id.to_string()).collect()
+        })
+    })
+}
+
+/// A queue `source` that differs from others as `configure` says, and one that is full of anything.
+fn stage_with_a_full_queue(configure: fn(&mut QueueConfig)) -> Stage {
+    Stage::with(|config| {
+        let mut source = QueueConfig::named("source");
+        configure(&mut source);
+        let full = QueueConfig {
+            max_size: Some(1),
+            ..QueueConfig::named("full")
+        };
+        config.queues = vec![source, full];
+        config.check().unwrap();
+    })
+}
+
+#[test]
+fn a_forwarded_message_that_finds_its_destination_full_is_a_dead_letter_where_it_came_from() {
+    let stage = stage_with_a_full_queue(|source| source.forward_to = Some("full".into()));
+    let mut peer = stage.peer();
+    peer.attach_sender(0, "source");
+    for (delivery_id, id) in [(0, "fits"), (1, "does-not")] {
+        let verdict = peer.send_message(delivery_id, id);
+        assert_eq!(verdict, DeliveryState::Accepted(Accepted {}));
+    }
+    assert_eq!(letters(&stage, "full"), [vec!["fits".to_owned()], vec![]]);
+    let source = letters(&stage, "source");
+    assert_eq!(source, [vec![], vec!["does-not".to_owned()]]);
+    let source = stage.hub.entity("source").unwrap();
+    source.with(|queue, _| {
+        assert_eq!(queue.counters.forwarded, 1);
+        let entry = queue.entries(SubQueue::DeadLetter).next().unwrap();
+        let properties = entry.message.application_property_map();
+        let reason = values::get(&properties, "DeadLetterReason").and_then(values::text);
+        assert_eq!(reason, Some("QuotaExceeded"));
+    });
+}
+
+#[test]
+fn a_dead_letter_that_finds_its_destination_full_stays() {
+    let stage = stage_with_a_full_queue(|source| {
+        source.forward_dead_letters_to = Some("full".into());
+        source.dead_letter_on_expiration = true;
+        source.default_ttl = Some(std::time::Duration::ZERO);
+    });
+    let mut peer = stage.peer();
+    peer.attach_sender(0, "source");
+    peer.send_message(0, "fits");
+    peer.send_message(1, "does-not");
+    assert_eq!(letters(&stage, "full"), [vec!["fits".to_owned()], vec![]]);
+    let source = letters(&stage, "source");
+    assert_eq!(source, [vec![], vec!["does-not".to_owned()]]);
+}
+
+#[test]
+fn a_topic_is_full_of_what_its_subscriptions_hold() {
+    let stage = stage_with(|config| config.topics[0].max_size = Some(1));
+    let mut peer = stage.peer();
+    peer.attach_sender(0, "t");
+    peer.send_message(0, "first");
+    let DeliveryState::Rejected(rejected) = peer.send_message(1, "second") else {
+        panic!()
+    };
+    let error = rejected.error.unwrap();
+    assert_eq!(condition(&error), "amqp:resource-limit-exceeded");
+    assert!(error.description.unwrap().contains("for Topic: 't'."));
+    for subscription in [A, "t/Subscriptions/b"] {
+        let entity = stage.hub.entity(subscription).unwrap();
+        entity.with(|queue, now| queue.take_next(SubQueue::Main, now).unwrap());
+    }
+    let verdict = peer.send_message(2, "third");
+    assert_eq!(verdict, DeliveryState::Accepted(Accepted {}));
+}
+
+#[test]
+fn a_message_for_a_subscription_with_sessions_needs_one() {
+    let stage = stage_with(|config| {
+        config.topics[0].subscriptions[0].queue.requires_session = true;
+    });
+    let mut peer = stage.peer();
+    peer.attach_sender(0, "t");
+    peer.send_message(0, "m");
+    assert_eq!(letters(&stage, A), [vec![], vec!["m".to_owned()]]);
+    let without = letters(&stage, "t/Subscriptions/b");
+    assert_eq!(without, [vec!["m".to_owned()], vec![]]);
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused_by_name() {
+    let refusal = |configure: fn(&mut QueueConfig)| {
+        let mut config = BrokerConfig::with_queues(["q"]);
+        config.topics = vec![TopicConfig::with_subscriptions("t", ["a"])];
+        configure(&mut config.topics[0].subscriptions[0].queue);
+        config.check().unwrap_err().to_string()
+    };
+    let sessions = refusal(|queue| {
+        queue.requires_session = true;
+        queue.forward_to = Some("q".into());
+    });
+    let expected = "ForwardTo is not for an entity with RequiresSession";
+    assert_eq!(sessions, format!("subscription \"{A}\": {expected}"));
+    let size = refusal(|queue| queue.max_size = Some(1));
+    let expected = "MaxSizeInMegabytes belongs to the topic, not to a subscription";
+    assert_eq!(size, format!("subscription \"{A}\": {expected}"));
+}
