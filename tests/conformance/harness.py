@@ -22,7 +22,7 @@ TIME_LIMIT_SECONDS = 240
 
 def chosen_clients():
     """The clients named on the command line, or all."""
-    clients = sys.argv[1:] or CLIENTS
+    clients = [argument for argument in sys.argv[1:] if not argument.startswith("--")] or CLIENTS
     unknown = set(clients) - set(CLIENTS)
     if unknown:
         sys.exit(f"no such client: {', '.join(sorted(unknown))}; there are {', '.join(CLIENTS)}")
@@ -97,11 +97,12 @@ def run_client(command, endpoint, plan, results):
     timer.cancel()
 
 
-def run_clients(client_commands, scenarios, endpoint, plan):
+def run_clients(client_commands, scenarios, endpoint, plan, page=None):
     """Runs all clients side by side, prints the table, and says whether everything passed.
 
     `endpoint` and `plan` are given a client's name; a plan entry is what that client is told of one
-    scenario. A scenario with "clients" exists for these only.
+    scenario. A scenario with "clients" exists for these only. `page` is given the scenarios and the
+    results; it returns whether what is published agrees with them.
     """
     started = time.monotonic()
     results = {client: {} for client in client_commands}
@@ -114,9 +115,10 @@ def run_clients(client_commands, scenarios, endpoint, plan):
     for thread in threads:
         thread.join()
     passed, failed = print_table(scenarios, results)
+    agrees = page is None or page(scenarios, results)
     print(f"\nin {time.monotonic() - started:.0f} s")
     print(f"{passed} passed, {failed} failed")
-    return failed == 0
+    return failed == 0 and agrees
 
 
 def has(client, scenario):
