@@ -8,4 +8,5 @@ mod fleet;
 mod handler;
 mod messages;
 mod process;
+mod sessions;
 mod timers;

@@ -35,6 +35,8 @@ pub(crate) struct ServiceBusTriggerConfig {
     pub(crate) auto_complete: bool,
     /// `cardinality: many`: the most messages of one invocation.
     pub(crate) batch: Option<usize>,
+    /// `isSessionsEnabled`: the messages of each session in order.
+    pub(crate) sessions: bool,
 }
 
 /// How the host binds a message's body.
@@ -195,18 +197,17 @@ impl Binding<'_> {
     }
 
     fn service_bus(&self) -> Result<ServiceBusTriggerConfig, String> {
-        if self.flag("isSessionsEnabled")?.unwrap_or(false) {
-            return Err(self.error(
-                "isSessionsEnabled",
-                "sessions are not modelled by the stand-in",
-            ));
-        }
+        let sessions = self.flag("isSessionsEnabled")?.unwrap_or(false);
         let cardinality = self.text("cardinality")?.unwrap_or_default();
         let many = match cardinality.to_ascii_lowercase().as_str() {
             "" | "one" => false,
             "many" => true,
             _ => return Err(self.error("cardinality", "must be \"one\" or \"many\"")),
         };
+        if sessions && many {
+            let reason = "with cardinality \"many\" is not modelled by the stand-in";
+            return Err(self.error("isSessionsEnabled", reason));
+        }
         let data_type = self.text("dataType")?.unwrap_or_default();
         let body = match data_type.to_ascii_lowercase().as_str() {
             "" if many => BodyType::Json,
@@ -239,6 +240,7 @@ impl Binding<'_> {
             // carries one, by default true.
             auto_complete: self.flag("autoCompleteMessages")?.unwrap_or(true),
             batch: many.then_some(max_batch),
+            sessions,
         })
     }
 
@@ -352,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_with_sessions_is_read() {
+        let mut binding = trigger();
+        binding["isSessionsEnabled"] = json!(true);
+        let function = parse("Orders", &json!({"bindings": [binding]}))
+            .unwrap()
+            .unwrap();
+        assert!(matches!(function.trigger, TriggerConfig::ServiceBus(trigger) if trigger.sessions));
+    }
+
+    #[test]
     fn a_timer_with_a_retry_policy_is_read() {
         let json = json!({"bindings": [{"type": "timerTrigger", "name": "tick", "schedule": "%CRON%"}],
             "retry": {"strategy": "fixedDelay", "maxRetryCount": -1, "delayInterval": "00:00:10"}});
@@ -393,10 +405,12 @@ mod tests {
         assert!(refused(|b| b["type"] = json!("queueTrigger")).contains("queueTrigger"));
         assert!(refused(|b| b["direction"] = json!("out")).contains("direction"));
         assert!(refused(|b| b["cardinality"] = json!("some")).contains("cardinality"));
-        for value in [json!(true), json!("yes")] {
-            let refused = refused(|b| b["isSessionsEnabled"] = value);
-            assert!(refused.contains("isSessionsEnabled"));
-        }
+        assert!(refused(|b| b["isSessionsEnabled"] = json!("yes")).contains("isSessionsEnabled"));
+        let batches_of_sessions = refused(|b| {
+            b["isSessionsEnabled"] = json!(true);
+            b["cardinality"] = json!("many");
+        });
+        assert!(batches_of_sessions.contains("isSessionsEnabled"));
         assert!(refused(|b| b["maxMessageBatchSize"] = json!("x")).contains("maxMessageBatchSize"));
         assert!(refused(|b| b["dataType"] = json!("stream")).contains("dataType"));
         assert!(refused(|b| b["queueName"] = json!("%NOPE%")).contains("NOPE"));

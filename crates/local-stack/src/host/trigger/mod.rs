@@ -5,6 +5,7 @@ mod ncrontab;
 mod renewal;
 mod schedule;
 mod service_bus;
+mod sessions;
 mod timer;
 mod timer_record;
 mod timer_storage;

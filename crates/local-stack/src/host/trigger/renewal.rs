@@ -44,7 +44,7 @@ pub(crate) async fn keep_lock(
 }
 
 /// Half of what is left of the lock before it ends, but at most ten seconds.
-fn wait_before_renewal(left: time::Duration) -> Duration {
+pub(super) fn wait_before_renewal(left: time::Duration) -> Duration {
     let left = Duration::try_from(left).unwrap_or_default();
     left - (left / 2).min(LARGEST_MARGIN)
 }

@@ -1,6 +1,6 @@
 //! Feeds a Service Bus function: receive, invoke, settle (azure-sdk-for-net `ServiceBusListener`).
 //!
-//! Here one message is one invocation; `batch` has `cardinality: many`.
+//! Here one message is one invocation; `batch` has `cardinality: many`, `sessions` the session trigger.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,13 +36,14 @@ pub(crate) struct ServiceBusListener {
 }
 
 /// A message whose invocation has ended, and what becomes of it; `None` leaves it to its lock.
-type Finished = (ReceivedMessage, Option<Settlement>);
+pub(super) type Finished = (ReceivedMessage, Option<Settlement>);
 
 impl ServiceBusListener {
     /// Runs until `stop`, then takes no more messages and waits for the invocations under way.
     pub(crate) async fn run(self, stop: CancellationToken) {
         match self.config.batch {
             Some(max) => self.in_batches(max, stop).await,
+            None if self.config.sessions => self.by_session(stop).await,
             None => self.one_by_one(stop).await,
         }
     }
@@ -130,20 +131,8 @@ impl ServiceBusListener {
     }
 
     async fn process(self: Arc<Self>, message: ReceivedMessage) -> Finished {
-        let host = &self.dispatcher.host;
-        let sys = self.sys();
-        let invocation = self.dispatcher.invoke(&self.function, |retry| {
-            let (binding, body) = (&self.function.binding, self.config.body);
-            encode_message(
-                binding,
-                body,
-                &message,
-                &self.shown_client,
-                &sys,
-                retry.as_ref(),
-            )
-        });
-        let limit = host.max_auto_lock_renewal;
+        let invocation = self.invoke(&message, &self.shown_client);
+        let limit = self.dispatcher.host.max_auto_lock_renewal;
         let renewal = async {
             keep_lock(
                 &self.client,
@@ -155,11 +144,21 @@ impl ServiceBusListener {
             .await;
             std::future::pending::<()>().await;
         };
-        let result = tokio::select! {
-            result = invocation => result,
+        let succeeded = tokio::select! {
+            succeeded = invocation => succeeded,
             () = renewal => return (message, None),
         };
-        (message, self.settlement(result.is_ok()))
+        (message, self.settlement(succeeded))
+    }
+
+    /// Invokes the function with a message, and tells whether it succeeded.
+    pub(super) async fn invoke(&self, message: &ReceivedMessage, shown: &BusClient) -> bool {
+        let sys = self.sys();
+        let invoked = self.dispatcher.invoke(&self.function, |retry| {
+            let (binding, body) = (&self.function.binding, self.config.body);
+            encode_message(binding, body, message, shown, &sys, retry.as_ref())
+        });
+        invoked.await.is_ok()
     }
 
     pub(super) fn sys(&self) -> Sys {
@@ -181,25 +180,39 @@ impl ServiceBusListener {
         })
     }
 
-    /// A lock that is gone is only logged: the handler settled the message itself, or took too long.
     pub(super) async fn settle(&self, receiver: &Receiver, (message, settlement): Finished) {
         let Some(settlement) = settlement else { return };
-        let what = match settlement {
-            Settlement::Complete => "complete",
-            _ => "abandon",
+        let what = verb(&settlement);
+        let settled = receiver.settle(&message, settlement).await;
+        self.note_settled(&message, what, settled);
+    }
+
+    /// A lock that is gone is only logged: the handler settled the message itself, or took too long.
+    pub(super) fn note_settled(
+        &self,
+        message: &ReceivedMessage,
+        what: &str,
+        settled: Result<(), service_bus::Error>,
+    ) {
+        let Err(error) = settled else { return };
+        let level = match error.class() {
+            ErrorClass::LockLost | ErrorClass::SessionLost => LineLevel::Warning,
+            _ => LineLevel::Error,
         };
-        if let Err(error) = receiver.settle(&message, settlement).await {
-            let level = match error.class() {
-                ErrorClass::LockLost => LineLevel::Warning,
-                _ => LineLevel::Error,
-            };
-            self.dispatcher.log.host(
-                level,
-                format!(
-                    "cannot {what} message {} of 'Functions.{}': {error}",
-                    message.sequence_number, self.function.name
-                ),
-            );
-        }
+        self.dispatcher.log.host(
+            level,
+            format!(
+                "cannot {what} message {} of 'Functions.{}': {error}",
+                message.sequence_number, self.function.name
+            ),
+        );
+    }
+}
+
+/// What a settlement does, in a word.
+pub(super) fn verb(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Complete => "complete",
+        _ => "abandon",
     }
 }
