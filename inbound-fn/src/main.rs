@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
-    let deadline = app.settings.deadline;
+    let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let guard = Guard::new("Dataverse", app.settings.config.breaker.clone());
     let inbound = Inbound::new(
@@ -41,7 +41,8 @@ fn build() -> anyhow::Result<HandlerApp> {
         rng,
         lease,
     )
-    .with_deadline(deadline);
+    .with_deadline(deadline)
+    .with_sessions(sessions);
     Ok(HandlerApp::new()
         .function("Inbound", move |invocation: Invocation| {
             let inbound = inbound.clone();

@@ -11,7 +11,8 @@ use custom_handler::{HandlerApp, Invocation, InvocationFailed, Reply};
 use sync_core::guarded::{Guard, Guarded};
 use sync_core::outbound::{Outbound, OutboundParts};
 use sync_core::ports::{SystemClock, system_rng};
-use sync_core::settings::{TargetSettings, VaultSettings, environment};
+use sync_core::queue::ServiceBusQueue;
+use sync_core::settings::{TargetSettings, VaultSettings, environment, rejected_queue};
 use sync_core::target::HttpTarget;
 
 fn main() -> ExitCode {
@@ -25,7 +26,7 @@ fn build() -> anyhow::Result<HandlerApp> {
     let config = Arc::clone(&app.settings.config);
     let customers = HttpTarget::new(target.url, config.target.clone(), vault, target.secret_name)?;
     let (breaker, dataverse) = (config.breaker.clone(), Arc::new(app.dataverse));
-    let outbound = Outbound::new(OutboundParts {
+    let mut outbound = Outbound::new(OutboundParts {
         config,
         source: Arc::new(Guarded::new(
             Guard::new("Dataverse", breaker.clone()),
@@ -41,6 +42,10 @@ fn build() -> anyhow::Result<HandlerApp> {
         rng: system_rng(),
         deadline: app.settings.deadline,
     });
+    if app.settings.sessions {
+        let rejected = ServiceBusQueue::new(app.bus, rejected_queue(&environment)?);
+        outbound = outbound.rejecting_to(Arc::new(rejected));
+    }
     Ok(
         HandlerApp::new().function("Outbound", move |invocation: Invocation| {
             let outbound = outbound.clone();

@@ -6,12 +6,14 @@
 
 mod deadline;
 mod message;
+mod sessions;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use custom_handler::{Bind, HandlerApp, RESTART_EXIT_CODE};
+use service_bus::Client;
 use sync_core::credentials::{
     Application, ApplicationTokens, CredentialKind, EntraTokens, KeyVault, TokenSource,
 };
@@ -36,6 +38,8 @@ pub struct App {
     pub outbound: Arc<ServiceBusQueue>,
     /// The queue of acknowledgements.
     pub inbound: Arc<ServiceBusQueue>,
+    /// The namespace, for a queue that only one of the apps knows.
+    pub bus: Client,
 }
 
 /// Reads settings and builds clients. Nothing is fetched or connected yet: credentials are got when a
@@ -46,6 +50,7 @@ pub struct App {
 pub fn start() -> anyhow::Result<App> {
     let settings = Settings::read(&environment)?;
     deadline::check(settings.deadline, &settings.app_root)?;
+    sessions::check(settings.sessions, &settings.app_root)?;
     let tokens = EntraTokens::new(&settings.identity)
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
@@ -62,7 +67,8 @@ pub fn start() -> anyhow::Result<App> {
     tokio::spawn(dataverse.clone().report(settings.dataverse.report_every));
     Ok(App {
         outbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.outbound_queue)),
-        inbound: Arc::new(ServiceBusQueue::new(bus, &settings.inbound_queue)),
+        inbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.inbound_queue)),
+        bus,
         settings,
         tokens,
         vault,

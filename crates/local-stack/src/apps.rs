@@ -6,6 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+mod sessions;
+
+pub use sessions::enable_sessions;
+
 const HOST_JSON: &str = include_str!("../../../host.json");
 const SYNC_JSON: &str = include_str!("../../../sync.json");
 const OUTBOUND: &str = include_str!("../../../outbound-fn/Outbound/function.json");

@@ -23,6 +23,8 @@ use crate::vault::{Vault, VaultConfig};
 pub const OUTBOUND: &str = "outbound";
 /// Queue of the acknowledgements.
 pub const INBOUND: &str = "inbound";
+/// Queue of the notifications that were given up, when there are sessions.
+pub const REJECTED: &str = "outbound-rejected";
 /// Name of the target's API key in the vault.
 pub const TARGET_SECRET: &str = "target-api-key";
 
@@ -42,6 +44,8 @@ pub struct StackConfig {
     pub settings: BTreeMap<String, String>,
     /// Instances of each app.
     pub instances: usize,
+    /// Whether each row has a session on the outbound queue.
+    pub sessions: bool,
     /// Called for each line of the apps' logs, with the app.
     pub on_line: Option<AppLineSink>,
 }
@@ -114,7 +118,12 @@ impl Stack {
     /// [`StackError`], naming the part.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
         let folder = TempDir::with_prefix("dvsync-")?;
-        let mut broker = BrokerConfig::new([OUTBOUND, INBOUND].map(queue));
+        let mut queues = vec![queue(OUTBOUND), queue(INBOUND)];
+        if config.sessions {
+            queues[0].requires_session = true;
+            queues.push(queue(REJECTED));
+        }
+        let mut broker = BrokerConfig::new(queues);
         broker.listen.set_port(config.ports.bus);
         let bus = Broker::start(broker).await?;
 
@@ -147,7 +156,9 @@ impl Stack {
         let dataverse = Dataverse::start(DataverseConfig {
             port: config.ports.dataverse,
             auth: Some(key),
-            sender: Some(Arc::new(BusSender::new(posting.clone(), OUTBOUND))),
+            sender: Some(Arc::new(
+                BusSender::new(posting.clone(), OUTBOUND).with_sessions(config.sessions),
+            )),
             pending_lease: Duration::from_secs(10),
             retry_wait: Duration::from_secs(2),
             sample_accounts: config.rows,
@@ -181,10 +192,17 @@ impl Stack {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        if config.sessions {
+            settings.insert("SESSIONS".to_owned(), "true".to_owned());
+            settings.insert("REJECTED_QUEUE".to_owned(), REJECTED.to_owned());
+        }
         settings.extend(config.settings);
         let host = async |app: App| -> Result<Fleet, StackError> {
             let app_dir = folder.path().join(app.binary());
             apps::lay_out(app, &config.binaries, &app_dir, &config.sync_json)?;
+            if config.sessions {
+                apps::enable_sessions(app, &app_dir)?;
+            }
             let mut host = HostConfig::new(app_dir, settings.clone());
             host.restart_host = true;
             host.on_line = config

@@ -33,6 +33,7 @@ pub mod policy;
 pub mod ports;
 pub mod queue;
 mod retry_after;
+pub mod sessions;
 pub mod settings;
 pub mod snapshot;
 pub mod target;

@@ -22,11 +22,12 @@ pub const ORIGINAL_MESSAGE_ID: &str = "OriginalMessageId";
 /// `stage/code` of the failure that led to this copy.
 pub const LAST_FAILURE: &str = "LastFailure";
 
-const DEAD_LETTER_REASON: &str = "DeadLetterReason";
+pub(crate) const DEAD_LETTER_REASON: &str = "DeadLetterReason";
+pub(crate) const DEAD_LETTER_DESCRIPTION: &str = "DeadLetterErrorDescription";
 /// What a dead-lettered message carries and a copy of it must not.
 const DEAD_LETTERED: [&str; 5] = [
     DEAD_LETTER_REASON,
-    "DeadLetterErrorDescription",
+    DEAD_LETTER_DESCRIPTION,
     "FailureCode",
     "FailureStage",
     "FailureStatus",

@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::notification::Notification;
 use crate::patience::{Patience, try_patiently};
 use crate::ports::{Clock, Queue, SharedRng, jitter_ms};
+use crate::sessions::session_id;
 
 /// A notification that is not on the queue yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +100,7 @@ pub struct Sweeper {
     rng: SharedRng,
     lease: Duration,
     deadline: Duration,
+    sessions: bool,
 }
 
 impl Sweeper {
@@ -117,7 +119,15 @@ impl Sweeper {
             rng,
             lease,
             deadline: Duration::from_secs(60),
+            sessions: false,
         }
+    }
+
+    /// Whether each notification goes into the session of its row.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: bool) -> Self {
+        self.sessions = sessions;
+        self
     }
 
     /// A sweep takes no new row after `deadline`. Must be shorter than the host's functionTimeout, whose
@@ -196,16 +206,20 @@ impl Sweeper {
         let Some(row) = self.patiently(|| self.outbox.claim(row, lease)).await? else {
             return Ok(Done::LostRace);
         };
-        if let Err(failure) = Notification::decode(row.payload.as_bytes()) {
-            error!(
-                correlation_id = row.correlation_id, outbox.row = %row.id,
-                "outbox row {} cannot be sent: {failure}", row.id
-            );
-            self.patiently(|| self.outbox.keep(&row, &failure.message, None))
-                .await?;
-            return Ok(Done::Unusable);
-        }
-        match self.outbound.send(message(&row)).await {
+        let notification = match Notification::decode(row.payload.as_bytes()) {
+            Ok(notification) => notification,
+            Err(failure) => {
+                error!(
+                    correlation_id = row.correlation_id, outbox.row = %row.id,
+                    "outbox row {} cannot be sent: {failure}", row.id
+                );
+                self.patiently(|| self.outbox.keep(&row, &failure.message, None))
+                    .await?;
+                return Ok(Done::Unusable);
+            }
+        };
+        let session = self.sessions.then(|| session_id(&notification.row()));
+        match self.outbound.send(message(&row, session)).await {
             Ok(()) => {
                 self.patiently(|| self.outbox.delete(&row)).await?;
                 Ok(Done::Sent)
@@ -237,11 +251,12 @@ fn wait(attempts: u32) -> Duration {
         .min(LONGEST_WAIT)
 }
 
-fn message(row: &OutboxRow) -> OutgoingMessage {
+fn message(row: &OutboxRow, session_id: Option<String>) -> OutgoingMessage {
     OutgoingMessage {
         body: row.payload.clone().into(),
         message_id: Some(row.message_id.clone()),
         correlation_id: Some(row.correlation_id.clone()),
+        session_id,
         content_type: Some("application/json".into()),
         properties: Properties::new(),
         ..OutgoingMessage::default()

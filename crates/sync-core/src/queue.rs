@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::message::{Message, RETRY_COUNT};
 use crate::policy::RetryPolicy;
 use crate::ports::{Clock, Queue, SharedRng};
+use crate::sessions::rejected_copy;
 
 /// One Service Bus entity.
 #[derive(Clone)]
@@ -59,6 +60,8 @@ impl Queue for ServiceBusQueue {
 #[derive(Clone)]
 pub struct Settler {
     queue: Arc<dyn Queue>,
+    /// Where given-up messages are sent to, if they cannot be dead-lettered by lock token.
+    rejected: Option<Arc<dyn Queue>>,
     clock: Arc<dyn Clock>,
     rng: SharedRng,
 }
@@ -79,7 +82,20 @@ pub struct NotSettled {
 impl Settler {
     /// For the messages of `queue`.
     pub fn new(queue: Arc<dyn Queue>, clock: Arc<dyn Clock>, rng: SharedRng) -> Self {
-        Self { queue, clock, rng }
+        Self {
+            queue,
+            rejected: None,
+            clock,
+            rng,
+        }
+    }
+
+    /// Sends a copy of each given-up message to `rejected` and leaves the message itself to the host:
+    /// a message of a session is settled by nobody but the link that holds the session.
+    #[must_use]
+    pub fn rejecting_to(mut self, rejected: Arc<dyn Queue>) -> Self {
+        self.rejected = Some(rejected);
+        self
     }
 
     /// What becomes of `message`.
@@ -121,11 +137,20 @@ impl Settler {
                 Some(failure),
             ) => {
                 let properties = explain(message, failure);
-                let lock = message.lock_token;
-                let settled = self
-                    .queue
-                    .dead_letter(lock, reason, description, properties);
-                ("dead-lettering", settled.await)
+                let settled = match &self.rejected {
+                    Some(rejected) => {
+                        let copy = rejected_copy(message, reason, description, properties);
+                        rejected.send(copy).await
+                    }
+                    None => {
+                        let lock = message.lock_token;
+                        let settled = self
+                            .queue
+                            .dead_letter(lock, reason, description, properties);
+                        settled.await
+                    }
+                };
+                ("dead-lettering", settled)
             }
         };
         match done {

@@ -55,6 +55,8 @@ pub struct Settings {
     pub outbound_queue: String,
     /// Queue of the acknowledgements.
     pub inbound_queue: String,
+    /// Whether each row has a session on the outbound queue.
+    pub sessions: bool,
     /// The Dataverse environment.
     pub dataverse: DataverseSettings,
     /// Which identity signs in.
@@ -119,6 +121,7 @@ impl Settings {
             bus: bus(get)?,
             outbound_queue: required(get, "OUTBOUND_QUEUE", "outbound")?,
             inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
+            sessions: flag(get, "SESSIONS", "true", false)?,
             dataverse: DataverseSettings::read(get)?,
             identity: identity(get),
             vault: VaultSettings::read(get)?,
@@ -180,17 +183,7 @@ impl VaultSettings {
                 example: VAULT,
             });
         }
-        let verify_challenge = match get("KEY_VAULT_VERIFY_CHALLENGE").as_deref() {
-            None | Some("true") => true,
-            Some("false") => false,
-            Some(_) => {
-                return Err(SettingsError::Invalid {
-                    name: "KEY_VAULT_VERIFY_CHALLENGE",
-                    problem: "it is neither true nor false".into(),
-                    example: "true",
-                });
-            }
-        };
+        let verify_challenge = flag(get, "KEY_VAULT_VERIFY_CHALLENGE", "true", true)?;
         Ok(Some(Self {
             url: vault_url.into(),
             verify_challenge,
@@ -275,6 +268,32 @@ pub(crate) fn url(
             problem,
             example,
         })
+    }
+}
+
+/// Queue of the messages that the outbound side gave up, which only sessions need.
+///
+/// # Errors
+/// When it is not set.
+pub fn rejected_queue(get: Lookup<'_>) -> Result<String, SettingsError> {
+    required(get, "REJECTED_QUEUE", "outbound-rejected")
+}
+
+fn flag(
+    get: Lookup<'_>,
+    name: &'static str,
+    example: &'static str,
+    default: bool,
+) -> Result<bool, SettingsError> {
+    match get(name).as_deref() {
+        None => Ok(default),
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        Some(_) => Err(SettingsError::Invalid {
+            name,
+            problem: "it is neither true nor false".into(),
+            example,
+        }),
     }
 }
 

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod failures;
+mod sessions;
 mod travels;
 mod world;

@@ -27,17 +27,28 @@ impl World {
     }
 
     pub(crate) async fn with(sync: Value, max_retries: u32) -> Self {
-        Self::set_up(sync, max_retries, BTreeMap::new()).await
+        Self::set_up(sync, max_retries, BTreeMap::new(), false).await
     }
 
     /// With app settings on top of the stack's own.
     pub(crate) async fn with_settings(settings: &[(&str, String)]) -> Self {
         let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
         let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
-        Self::set_up(sync, 12, settings.collect()).await
+        Self::set_up(sync, 12, settings.collect(), false).await
     }
 
-    async fn set_up(mut sync: Value, max_retries: u32, settings: BTreeMap<String, String>) -> Self {
+    /// With a session per row on the outbound queue.
+    pub(crate) async fn with_sessions() -> Self {
+        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+        Self::set_up(sync, 12, BTreeMap::new(), true).await
+    }
+
+    async fn set_up(
+        mut sync: Value,
+        max_retries: u32,
+        settings: BTreeMap<String, String>,
+        sessions: bool,
+    ) -> Self {
         sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
             "inProcessRetries": 0, "configDelaySeconds": 0.5});
         sync["target"]["timeoutSeconds"] = json!(1);
@@ -54,6 +65,7 @@ impl World {
             seed: 1,
             ports: Default::default(),
             instances: 1,
+            sessions,
             settings,
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())

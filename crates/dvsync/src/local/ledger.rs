@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use local_stack::bus::MessageView;
 use local_stack::dataverse::{Change, Operation};
-use local_stack::stack::{INBOUND, OUTBOUND, Stack};
+use local_stack::stack::{INBOUND, OUTBOUND, REJECTED, Stack};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sync_core::config::SyncConfig;
@@ -32,13 +32,16 @@ pub(crate) struct Ledger {
     pub(crate) acknowledgements: usize,
     /// Scheduled copies that the broker took, on both queues.
     pub(crate) retries: u64,
-    /// Messages in the dead-letter queues.
+    /// Messages in the dead-letter queues, and in the queue of rejected ones.
     pub(crate) dead_lettered: usize,
     /// Notifications still in the outbox or on a queue.
     pub(crate) pending: usize,
     /// Notifications neither acknowledged at their version or a newer one, nor dead-lettered, nor
     /// pending.
     pub(crate) lost: usize,
+    /// With sessions: calls of the target that carried an older version of a row than a call sent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) out_of_order: Option<usize>,
     /// Rows whose state in the target is not the mapping of the Dataverse row.
     pub(crate) differing: usize,
     /// Requests of the function apps to Dataverse.
@@ -68,7 +71,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Whether the promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.differing == 0
+        self.lost == 0 && self.differing == 0 && self.out_of_order.unwrap_or(0) == 0
     }
 
     /// Counts.
@@ -174,6 +177,12 @@ impl Places {
                 .extend(snapshot.dead_letter.iter().filter_map(notification_id));
             places.dead_messages += snapshot.dead_letter.len();
         }
+        // Where there are sessions, a message that is given up goes there.
+        let rejected = stack.bus.snapshot(REJECTED).unwrap_or_default().active;
+        places
+            .dead
+            .extend(rejected.iter().filter_map(notification_id));
+        places.dead_messages += rejected.len();
         places
     }
 }

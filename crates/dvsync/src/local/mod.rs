@@ -3,6 +3,7 @@
 mod faults;
 mod governor;
 mod ledger;
+mod order;
 mod show;
 mod workload;
 
@@ -39,6 +40,10 @@ pub(crate) struct Options {
     /// Instances of each function app, as a scaled-out plan runs them.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
+    /// Give each row a session on the outbound queue: its notifications are worked on one at a time, in
+    /// order.
+    #[arg(long)]
+    sessions: bool,
     /// What goes wrong: `light` and `heavy` inject failures of the target and of Dataverse, and `heavy`
     /// kills the function apps' processes as well.
     #[arg(long, value_enum, default_value_t = Profile::None)]
@@ -96,6 +101,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         },
         settings: Default::default(),
         instances: options.instances.into(),
+        sessions: options.sessions,
         on_line: Some(Arc::new(move |app: App, line: &LogLine| {
             if let Some(throttled) = told.take(app, line) {
                 show_lines.throttled(&throttled);
@@ -126,7 +132,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         stopped = stopped() => stopped.map(|()| false),
     };
     let drained = finished?;
-    let ledger = run.ledger();
+    let mut ledger = run.ledger();
+    ledger.out_of_order = options
+        .sessions
+        .then(|| order::sent_out_of_order(&run.stack.target.calls()));
     if let Some(path) = &options.report {
         let text = serde_json::to_string_pretty(&ledger)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use local_stack::host::LogLine;
-use local_stack::stack::{INBOUND, OUTBOUND, Stack};
+use local_stack::stack::{INBOUND, OUTBOUND, REJECTED, Stack};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -187,6 +187,15 @@ impl Show {
                 }
             }
         }
+        // Where there are sessions, what is given up goes there; nothing takes it away again.
+        let rejected = stack.bus.snapshot(REJECTED).unwrap_or_default().active;
+        for message in rejected.into_iter().take(JOURNEYS) {
+            if state.dead_shown.insert((REJECTED, message.sequence_number)) {
+                let text = message.dead_letter_description.unwrap_or_default();
+                let line = format!("{} message in {REJECTED}: {text}", self.paint(31, "✗"));
+                self.line(state, &line);
+            }
+        }
     }
 
     fn count(
@@ -202,7 +211,8 @@ impl Show {
             return;
         }
         state.counted = Instant::now();
-        let counts = [OUTBOUND, INBOUND].map(|queue| stack.bus.counts(queue).unwrap_or_default());
+        let counts =
+            [OUTBOUND, INBOUND, REJECTED].map(|queue| stack.bus.counts(queue).unwrap_or_default());
         let saved = stack.dataverse.counters().events;
         let of = if planned > saved {
             format!("/{planned}")
@@ -217,7 +227,7 @@ impl Show {
             stack.target.counters().applied,
             counts[1].active + counts[1].locked,
             counts[1].scheduled,
-            counts[0].dead_letter + counts[1].dead_letter,
+            counts[0].dead_letter + counts[1].dead_letter + counts[2].active,
             reports.summary(),
         );
         if line == state.last_count {
@@ -283,7 +293,8 @@ impl Show {
             if name == "identities" {
                 continue;
             }
-            let bad = matches!(name.as_str(), "lost" | "differing") && value != &Value::from(0);
+            let bad = matches!(name.as_str(), "lost" | "differing" | "outOfOrder")
+                && value != &Value::from(0);
             let text = format!("  {name:<24} {value:>10}");
             let text = if bad { self.paint(31, &text) } else { text };
             self.line(&mut state, &text);

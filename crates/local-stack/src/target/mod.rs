@@ -9,7 +9,7 @@ mod store;
 mod web;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use time::OffsetDateTime;
@@ -52,6 +52,8 @@ impl Default for TargetConfig {
 pub struct Call {
     /// When it was decided.
     pub at: OffsetDateTime,
+    /// Its place in the order in which calls came, whenever they were decided.
+    pub arrival: u64,
     /// HTTP method.
     pub method: String,
     /// `customers`, `contacts`, or whatever the path began with.
@@ -107,6 +109,8 @@ struct State {
     api_key: String,
     /// Calls whose caller is gone and which are still to be applied.
     late: AtomicUsize,
+    /// Calls that have come.
+    arrivals: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -158,6 +162,7 @@ impl Target {
         let state = Arc::new(State {
             api_key: config.api_key,
             late: AtomicUsize::new(0),
+            arrivals: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 store: Store::default(),
                 version_guard: config.version_guard,

@@ -50,7 +50,8 @@ async fn call(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let request = Request::new(&method, &uri, &headers, body);
+    let arrival = state.arrivals.fetch_add(1, Ordering::SeqCst);
+    let request = Request::new(arrival, &method, &uri, &headers, body);
     let key = headers.get("x-api-key");
     let trusted = key.is_some_and(|key| key.as_bytes() == state.api_key.as_bytes());
     // In a task of its own: a caller that gives up does not stop the work, which may well be
@@ -178,6 +179,7 @@ fn apply(inner: &mut Inner, request: &Request, now: OffsetDateTime) -> Answer {
 
 /// What of a request is recorded and used.
 struct Request {
+    arrival: u64,
     method: String,
     entity: String,
     external_id: String,
@@ -189,11 +191,12 @@ struct Request {
 }
 
 impl Request {
-    fn new(method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Self {
+    fn new(arrival: u64, method: &Method, uri: &Uri, headers: &HeaderMap, body: Bytes) -> Self {
         let path = uri.path().trim_start_matches('/');
         let (entity, external_id) = path.split_once('/').unwrap_or((path, ""));
         let header = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
         Self {
+            arrival,
             method: method.to_string(),
             entity: entity.to_owned(),
             external_id: percent_decode_str(external_id)
@@ -214,6 +217,7 @@ impl Request {
         };
         Call {
             at: OffsetDateTime::now_utc(),
+            arrival: self.arrival,
             method: self.method.clone(),
             entity: self.entity.clone(),
             external_id: self.external_id.clone(),

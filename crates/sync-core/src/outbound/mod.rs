@@ -102,6 +102,14 @@ impl Outbound {
         }
     }
 
+    /// Sends given-up messages to `rejected` instead of dead-lettering them; see
+    /// [`Settler::rejecting_to`].
+    #[must_use]
+    pub fn rejecting_to(mut self, rejected: Arc<dyn Queue>) -> Self {
+        self.settler = self.settler.rejecting_to(rejected);
+        self
+    }
+
     /// Takes one message from the outbound queue all the way.
     ///
     /// # Errors
