@@ -15,6 +15,7 @@ use crate::message::{OutgoingMessage, ReceivedMessage};
 use crate::namespace::Namespace;
 use crate::options::ClientOptions;
 use crate::receiver::Receiver;
+use crate::rule::SubscriptionRule;
 use crate::session_receiver::SessionReceiver;
 use crate::settlement::{ReceiveMode, Settlement};
 use crate::wire::management::{Request, Response};
@@ -204,6 +205,27 @@ impl Client {
             .await
     }
 
+    /// The rules of a subscription, named by its path (`topic/subscriptions/name`).
+    ///
+    /// # Errors
+    /// When the broker refused (the entity is no subscription) or did not answer in time.
+    pub async fn rules(&self, entity: &str) -> Result<Vec<SubscriptionRule>, Error> {
+        const PAGE: u32 = 100;
+        let mut rules = Vec::new();
+        loop {
+            let request = Request::rules(u32::try_from(rules.len()).unwrap_or(u32::MAX), PAGE);
+            let page = self
+                .namespace
+                .manage("read the rules of", entity, request, Response::rules);
+            let page = page.await?;
+            let is_last = page.len() < PAGE as usize;
+            rules.extend(page);
+            if is_last {
+                return Ok(rules);
+            }
+        }
+    }
+
     /// Opens a receiver; see [`Receiver`]. At most `credit` messages (at least one) are on their way
     /// to it at a time.
     ///
@@ -316,6 +338,7 @@ mod tests {
         sendable(client.settle("q", token, Settlement::Complete));
         sendable(client.renew_lock("q", token));
         sendable(client.peek("q", 0, 1));
+        sendable(client.rules("t/subscriptions/s"));
         sendable(client.receive_deferred("q", &[], ReceiveMode::PeekLock));
         sendable(async {
             let mut session = client.accept_session("q", "s", 1).await?;

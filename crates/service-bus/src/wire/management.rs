@@ -4,6 +4,7 @@
 //! Bodies are maps with string keys; lock tokens are AMQP uuids in plain RFC 4122 order, unlike in
 //! delivery tags. `$cbs` answers in the same way under other names (`status-code`).
 
+mod rules;
 mod sessions;
 
 use std::time::Duration;
