@@ -21,10 +21,11 @@ fn main() -> ExitCode {
     function_app::run(build)
 }
 
-fn build() -> anyhow::Result<HandlerApp> {
+async fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
     let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
+    let posting = app.posting();
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let guard = Guard::new("Dataverse", app.settings.config.breaker.clone());
     let inbound = Inbound::new(
@@ -36,7 +37,7 @@ fn build() -> anyhow::Result<HandlerApp> {
     );
     let sweeper = Sweeper::new(
         Arc::new(DataverseOutbox(app.dataverse)),
-        app.outbound,
+        posting,
         clock,
         rng,
         lease,

@@ -19,9 +19,10 @@ fn main() -> ExitCode {
     function_app::run(build)
 }
 
-fn build() -> anyhow::Result<HandlerApp> {
+async fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let target = TargetSettings::read(&environment)?;
+    let notifications = app.notifications().await?;
     let vault = app.vault.ok_or_else(VaultSettings::missing)?;
     let config = Arc::clone(&app.settings.config);
     let customers = HttpTarget::new(target.url, config.target.clone(), vault, target.secret_name)?;
@@ -36,7 +37,7 @@ fn build() -> anyhow::Result<HandlerApp> {
             Guard::new("target", breaker),
             Arc::new(customers),
         )),
-        outbound: app.outbound,
+        outbound: notifications,
         inbound: app.inbound,
         clock: Arc::new(SystemClock),
         rng: system_rng(),

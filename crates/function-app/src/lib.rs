@@ -7,6 +7,7 @@
 mod deadline;
 mod message;
 mod sessions;
+mod subscription;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,12 +35,10 @@ pub struct App {
     pub vault: Option<Arc<KeyVault>>,
     /// The Dataverse environment.
     pub dataverse: DataverseClient,
-    /// The queue of notifications.
-    pub outbound: Arc<ServiceBusQueue>,
+    /// The Service Bus namespace.
+    pub bus: Client,
     /// The queue of acknowledgements.
     pub inbound: Arc<ServiceBusQueue>,
-    /// The namespace, for a queue that only one of the apps knows.
-    pub bus: Client,
 }
 
 /// Reads settings and builds clients. Nothing is fetched or connected yet: credentials are got when a
@@ -66,7 +65,6 @@ pub fn start() -> anyhow::Result<App> {
     let bus = settings.bus_client(&tokens)?;
     tokio::spawn(dataverse.clone().report(settings.dataverse.report_every));
     Ok(App {
-        outbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.outbound_queue)),
         inbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.inbound_queue)),
         bus,
         settings,
@@ -107,7 +105,7 @@ fn dataverse_identities(
 /// The body of an app's `main`: set-up, then serving until SIGTERM, then the drain.
 ///
 /// Never exit code 0: the host would not start the handler again, and fail every later invocation.
-pub fn run(build: impl FnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode {
+pub fn run(build: impl AsyncFnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode {
     sync_core::telemetry::init(environment("LOG_LEVEL").as_deref());
     // The only provider of the process, installed before any client exists; a second one would be a
     // programming error that the first TLS connection reports.
@@ -123,7 +121,7 @@ pub fn run(build: impl FnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode {
         }
     };
     let served = runtime.block_on(async {
-        let app = build()?;
+        let app = build().await?;
         info!("ready to serve");
         app.serve(Bind::Environment, terminated())
             .await

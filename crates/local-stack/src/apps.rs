@@ -13,8 +13,19 @@ pub use sessions::enable_sessions;
 const HOST_JSON: &str = include_str!("../../../host.json");
 const SYNC_JSON: &str = include_str!("../../../sync.json");
 const OUTBOUND: &str = include_str!("../../../outbound-fn/Outbound/function.json");
+const OUTBOUND_TOPIC: &str = include_str!("../../../outbound-fn/topic/Outbound/function.json");
 const INBOUND: &str = include_str!("../../../inbound-fn/Inbound/function.json");
 const OUTBOX_SWEEP: &str = include_str!("../../../inbound-fn/OutboxSweep/function.json");
+
+/// Where the apps' notifications wait.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    /// On a queue, `OUTBOUND_QUEUE`.
+    #[default]
+    Queue,
+    /// On a subscription, `OUTBOUND_TOPIC` and `OUTBOUND_SUBSCRIPTION`.
+    Topic,
+}
 
 /// One of the two function apps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +46,11 @@ impl App {
         }
     }
 
-    fn functions(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Self::Outbound => &[("Outbound", OUTBOUND)],
-            Self::Inbound => &[("Inbound", INBOUND), ("OutboxSweep", OUTBOX_SWEEP)],
+    fn functions(self, form: Form) -> &'static [(&'static str, &'static str)] {
+        match (self, form) {
+            (Self::Outbound, Form::Queue) => &[("Outbound", OUTBOUND)],
+            (Self::Outbound, Form::Topic) => &[("Outbound", OUTBOUND_TOPIC)],
+            (Self::Inbound, _) => &[("Inbound", INBOUND), ("OutboxSweep", OUTBOX_SWEEP)],
         }
     }
 }
@@ -141,7 +153,13 @@ fn build(cargo: &std::ffi::OsStr, manifest: &Path, release: bool) -> Result<(), 
 ///
 /// # Errors
 /// [`AppError::File`].
-pub fn lay_out(app: App, binaries: &Path, folder: &Path, sync_json: &str) -> Result<(), AppError> {
+pub fn lay_out(
+    app: App,
+    form: Form,
+    binaries: &Path,
+    folder: &Path,
+    sync_json: &str,
+) -> Result<(), AppError> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).map_err(|source| AppError::File { path, source })
     };
@@ -150,7 +168,7 @@ pub fn lay_out(app: App, binaries: &Path, folder: &Path, sync_json: &str) -> Res
     create(folder.to_owned())?;
     write(folder.join("host.json"), HOST_JSON)?;
     write(folder.join("sync.json"), sync_json)?;
-    for (name, text) in app.functions() {
+    for (name, text) in app.functions(form) {
         create(folder.join(name))?;
         write(folder.join(name).join("function.json"), text)?;
     }

@@ -10,8 +10,10 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::StartError;
-use crate::apps::{self, App};
-use crate::bus::{self, Broker, BrokerConfig, QueueConfig};
+use crate::apps::{self, App, Form};
+use crate::bus::{
+    self, Broker, BrokerConfig, QueueConfig, Rule, RuleError, SubscriptionConfig, TopicConfig,
+};
 use crate::dataverse::{BusSender, Dataverse, DataverseConfig};
 use crate::host::{Fleet, HostConfig, HostError, LineSink, LogLine};
 use crate::identity::{Identity, IdentityConfig, TokenKey};
@@ -19,8 +21,12 @@ use crate::target::{Target, TargetConfig};
 use crate::tls::LocalCa;
 use crate::vault::{Vault, VaultConfig};
 
-/// Queue of the notifications.
+/// Queue of the notifications, or the topic.
 pub const OUTBOUND: &str = "outbound";
+/// The target's subscription of the topic, by path.
+pub const SUBSCRIPTION: &str = "outbound/Subscriptions/customer-api";
+/// A subscription for another target, which no app serves: what reaches it stays there to be looked at.
+pub const WITNESS: &str = "outbound/Subscriptions/witness";
 /// Queue of the acknowledgements.
 pub const INBOUND: &str = "inbound";
 /// Queue of the notifications that were given up, when there are sessions.
@@ -38,6 +44,8 @@ pub struct StackConfig {
     pub rows: usize,
     /// Seed of what is generated.
     pub seed: u64,
+    /// Whether the notifications go through a queue or a topic.
+    pub form: Form,
     /// Ports on loopback; 0 lets the system choose.
     pub ports: Ports,
     /// App settings on top of the stack's own, for both apps.
@@ -76,6 +84,9 @@ pub enum StackError {
     /// The certificates.
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
+    /// A subscription's rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
     /// A function app.
     #[error(transparent)]
     App(#[from] apps::AppError),
@@ -108,6 +119,7 @@ pub struct Stack {
     pub identity: Identity,
     /// Client of the plug-in's asynchronous step.
     posting: Client,
+    form: Form,
     folder: TempDir,
 }
 
@@ -118,12 +130,17 @@ impl Stack {
     /// [`StackError`], naming the part.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
         let folder = TempDir::with_prefix("dvsync-")?;
-        let mut queues = vec![queue(OUTBOUND), queue(INBOUND)];
-        if config.sessions {
-            queues[0].requires_session = true;
-            queues.push(queue(REJECTED));
+        let mut broker = BrokerConfig::new([queue(INBOUND)]);
+        match config.form {
+            Form::Queue => broker.queues.push(QueueConfig {
+                requires_session: config.sessions,
+                ..queue(OUTBOUND)
+            }),
+            Form::Topic => broker.topics.push(topic()?),
         }
-        let mut broker = BrokerConfig::new(queues);
+        if config.sessions {
+            broker.queues.push(queue(REJECTED));
+        }
         broker.listen.set_port(config.ports.bus);
         let bus = Broker::start(broker).await?;
 
@@ -170,7 +187,6 @@ impl Stack {
         let mut settings = BTreeMap::from(
             [
                 ("ServiceBus", bus.connection_string()),
-                ("OUTBOUND_QUEUE", OUTBOUND.to_owned()),
                 ("INBOUND_QUEUE", INBOUND.to_owned()),
                 ("DATAVERSE_URL", dataverse.url().to_owned()),
                 ("TARGET_URL", target.url()),
@@ -196,10 +212,20 @@ impl Stack {
             settings.insert("SESSIONS".to_owned(), "true".to_owned());
             settings.insert("REJECTED_QUEUE".to_owned(), REJECTED.to_owned());
         }
+        let outbound: &[(&str, &str)] = match config.form {
+            Form::Queue => &[("OUTBOUND_QUEUE", OUTBOUND)],
+            Form::Topic => &[
+                ("OUTBOUND_TOPIC", OUTBOUND),
+                ("OUTBOUND_SUBSCRIPTION", "customer-api"),
+            ],
+        };
+        let outbound = outbound.iter();
+        settings.extend(outbound.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         settings.extend(config.settings);
         let host = async |app: App| -> Result<Fleet, StackError> {
             let app_dir = folder.path().join(app.binary());
-            apps::lay_out(app, &config.binaries, &app_dir, &config.sync_json)?;
+            let (binaries, sync_json) = (&config.binaries, &config.sync_json);
+            apps::lay_out(app, config.form, binaries, &app_dir, sync_json)?;
             if config.sessions {
                 apps::enable_sessions(app, &app_dir)?;
             }
@@ -222,8 +248,24 @@ impl Stack {
             vault,
             identity,
             posting,
+            form: config.form,
             folder,
         })
+    }
+
+    /// Where notifications wait, the witness left out: the queue, or the topic, which holds what is
+    /// scheduled, and the subscription.
+    #[must_use]
+    pub fn outbound_entities(&self) -> &'static [&'static str] {
+        match self.form {
+            Form::Queue => &[OUTBOUND],
+            Form::Topic => &[OUTBOUND, SUBSCRIPTION],
+        }
+    }
+
+    /// All entities whose messages travel on, in the order in which these do.
+    pub fn entities(&self) -> impl Iterator<Item = &'static str> {
+        self.outbound_entities().iter().copied().chain([INBOUND])
     }
 
     /// Whether everything that was saved has travelled to its end: nothing in the outbox, on a queue
@@ -236,7 +278,7 @@ impl Stack {
                 .is_some_and(|c| c.active + c.locked + c.scheduled + c.deferred == 0)
         };
         // In the order in which a change travels: what moves on while we look is seen further on.
-        let quiet = self.dataverse.outbox_len() == 0 && quiet(OUTBOUND) && quiet(INBOUND);
+        let quiet = self.dataverse.outbox_len() == 0 && self.entities().all(quiet);
         // What is applied late may still overwrite something.
         quiet && self.target.late_calls() == 0
     }
@@ -266,4 +308,24 @@ fn queue(name: &str) -> QueueConfig {
         duplicate_detection_window: Some(Duration::from_secs(600)),
         ..QueueConfig::named(name)
     }
+}
+
+/// A topic as one would set it up in Azure, with a subscription per target.
+fn topic() -> Result<TopicConfig, RuleError> {
+    let subscription = |name: &str| {
+        let expression = format!("TargetSystem IS NULL OR TargetSystem = '{name}'");
+        Ok(SubscriptionConfig {
+            queue: QueueConfig {
+                lock_duration: Duration::from_secs(30),
+                ..QueueConfig::named(name)
+            },
+            rules: vec![Rule::sql("target", &expression)?],
+            ..SubscriptionConfig::named(name)
+        })
+    };
+    Ok(TopicConfig {
+        duplicate_detection_window: Some(Duration::from_secs(600)),
+        subscriptions: vec![subscription("customer-api")?, subscription("witness")?],
+        ..TopicConfig::named(OUTBOUND)
+    })
 }

@@ -38,3 +38,4 @@ pub mod settings;
 pub mod snapshot;
 pub mod target;
 pub mod telemetry;
+pub mod topic;

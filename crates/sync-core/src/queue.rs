@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
-use service_bus::{Client, OutgoingMessage, Properties, Settlement};
+use service_bus::{Client, OutgoingMessage, Properties, Settlement, SubscriptionRule};
 use uuid::Uuid;
 
 use crate::decide::{Disposition, decide};
@@ -14,12 +14,16 @@ use crate::message::{Message, RETRY_COUNT};
 use crate::policy::RetryPolicy;
 use crate::ports::{Clock, Queue, SharedRng};
 use crate::sessions::rejected_copy;
+use crate::topic::TARGET_SYSTEM;
 
 /// One Service Bus entity.
 #[derive(Clone)]
 pub struct ServiceBusQueue {
     client: Client,
+    /// Where messages wait.
     entity: String,
+    /// Where what is sent goes to, and the target that it is for alone, if they wait on a subscription.
+    topic: Option<(String, String)>,
 }
 
 impl ServiceBusQueue {
@@ -28,14 +32,43 @@ impl ServiceBusQueue {
         Self {
             client,
             entity: entity.into(),
+            topic: None,
         }
+    }
+
+    /// The subscription of a topic that serves `target`. What is sent goes to the topic and comes back
+    /// to this subscription alone, by its rule; see [`crate::topic`].
+    pub fn subscription(
+        client: Client,
+        topic: &str,
+        subscription: &str,
+        target: impl Into<String>,
+    ) -> Self {
+        Self {
+            client,
+            entity: format!("{topic}/Subscriptions/{subscription}"),
+            topic: Some((topic.to_owned(), target.into())),
+        }
+    }
+
+    /// The rules of the subscription.
+    ///
+    /// # Errors
+    /// When the namespace refuses or does not answer.
+    pub async fn rules(&self) -> Result<Vec<SubscriptionRule>, service_bus::Error> {
+        self.client.rules(&self.entity).await
     }
 }
 
 #[async_trait]
 impl Queue for ServiceBusQueue {
-    async fn send(&self, message: OutgoingMessage) -> Result<(), service_bus::Error> {
-        self.client.send(&self.entity, message).await
+    async fn send(&self, mut message: OutgoingMessage) -> Result<(), service_bus::Error> {
+        let Some((topic, target)) = &self.topic else {
+            return self.client.send(&self.entity, message).await;
+        };
+        let target = target.as_str().into();
+        message.properties.insert(TARGET_SYSTEM.into(), target);
+        self.client.send(topic, message).await
     }
 
     async fn dead_letter(
@@ -43,8 +76,12 @@ impl Queue for ServiceBusQueue {
         lock_token: Uuid,
         reason: &str,
         description: &str,
-        properties: Properties,
+        mut properties: Properties,
     ) -> Result<(), service_bus::Error> {
+        // Who resends it to the topic means this target, not those that have long delivered it.
+        if let Some((_, target)) = &self.topic {
+            properties.insert(TARGET_SYSTEM.into(), target.as_str().into());
+        }
         let settlement = Settlement::DeadLetter {
             reason: reason.to_owned(),
             description: description.to_owned(),

@@ -41,9 +41,63 @@ pub enum SettingsError {
         /// A value that would do.
         example: &'static str,
     },
+    /// The outbound queue or topic is named in neither of the two forms.
+    #[error(
+        "settings OUTBOUND_QUEUE, OUTBOUND_TOPIC and OUTBOUND_SUBSCRIPTION: {problem}; give either OUTBOUND_QUEUE=outbound or OUTBOUND_TOPIC=outbound with OUTBOUND_SUBSCRIPTION=customer-api"
+    )]
+    Outbound {
+        /// What is wrong with them.
+        problem: &'static str,
+    },
     /// `sync.json`.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+/// Where notifications wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutboundSetting {
+    /// A queue, for one target.
+    Queue(String),
+    /// A topic, for several.
+    Topic {
+        /// Its name.
+        topic: String,
+        /// The subscription of this app's target; inbound-fn has none.
+        subscription: Option<String>,
+    },
+}
+
+impl OutboundSetting {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`SettingsError::Outbound`] when both forms are given, or none.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
+        let (topic, subscription) = (get("OUTBOUND_TOPIC"), get("OUTBOUND_SUBSCRIPTION"));
+        let problem = match (get("OUTBOUND_QUEUE"), topic, subscription) {
+            (Some(queue), None, None) => return Ok(Self::Queue(queue)),
+            (None, Some(topic), subscription) => {
+                return Ok(Self::Topic {
+                    topic,
+                    subscription,
+                });
+            }
+            (None, None, None) => "none of them is there",
+            (Some(_), Some(_), _) => "a queue and a topic are both given",
+            (Some(_), None, Some(_)) => "a queue has no subscriptions",
+            (None, None, Some(_)) => "a subscription is given without its topic",
+        };
+        Err(SettingsError::Outbound { problem })
+    }
+
+    /// Where new notifications are posted.
+    #[must_use]
+    pub fn entity(&self) -> &str {
+        match self {
+            Self::Queue(name) | Self::Topic { topic: name, .. } => name,
+        }
+    }
 }
 
 /// What both apps need.
@@ -51,8 +105,8 @@ pub enum SettingsError {
 pub struct Settings {
     /// Service Bus, by connection string or by identity.
     pub bus: BusSetting,
-    /// Queue of the notifications.
-    pub outbound_queue: String,
+    /// Queue or topic of the notifications.
+    pub outbound: OutboundSetting,
     /// Queue of the acknowledgements.
     pub inbound_queue: String,
     /// Whether each row has a session on the outbound queue.
@@ -117,11 +171,19 @@ impl Settings {
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
         let app_root = PathBuf::from(get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into()));
         let config = SyncConfig::load(&app_root.join("sync.json"))?;
+        let bus = bus(get)?;
+        let outbound = OutboundSetting::read(get)?;
+        let sessions = flag(get, "SESSIONS", "true", false)?;
+        if sessions && matches!(outbound, OutboundSetting::Topic { .. }) {
+            // Who resends from the rejected queue would send to every target.
+            let problem = "SESSIONS=true goes with a queue only";
+            return Err(SettingsError::Outbound { problem });
+        }
         Ok(Self {
-            bus: bus(get)?,
-            outbound_queue: required(get, "OUTBOUND_QUEUE", "outbound")?,
+            bus,
+            outbound,
             inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
-            sessions: flag(get, "SESSIONS", "true", false)?,
+            sessions,
             dataverse: DataverseSettings::read(get)?,
             identity: identity(get),
             vault: VaultSettings::read(get)?,
@@ -347,6 +409,36 @@ mod tests {
         assert!(vault.unwrap().verify_challenge);
         let (_, none) = target(&GOOD[1..]).unwrap();
         assert!(none.is_none());
+    }
+
+    #[test]
+    fn notifications_wait_on_a_queue_or_on_a_topics_subscription() {
+        let read = |names: &[&str]| {
+            OutboundSetting::read(&|name| names.contains(&name).then(|| name.to_lowercase()))
+        };
+        let topic = |subscription: Option<&str>| OutboundSetting::Topic {
+            topic: "outbound_topic".into(),
+            subscription: subscription.map(Into::into),
+        };
+        let queue = OutboundSetting::Queue("outbound_queue".into());
+        assert_eq!(read(&["OUTBOUND_QUEUE"]).unwrap(), queue);
+        assert_eq!(read(&["OUTBOUND_TOPIC"]).unwrap(), topic(None));
+        let both = ["OUTBOUND_TOPIC", "OUTBOUND_SUBSCRIPTION"];
+        assert_eq!(read(&both).unwrap(), topic(Some("outbound_subscription")));
+        for (names, problem) in [
+            (&[][..], "none of them is there"),
+            (&["OUTBOUND_QUEUE", "OUTBOUND_TOPIC"], "both given"),
+            (
+                &["OUTBOUND_QUEUE", "OUTBOUND_SUBSCRIPTION"],
+                "no subscriptions",
+            ),
+            (&["OUTBOUND_SUBSCRIPTION"], "without its topic"),
+        ] {
+            let text = read(names).unwrap_err().to_string();
+            assert!(text.contains(problem), "{text}");
+            let examples = ["OUTBOUND_QUEUE=outbound", "OUTBOUND_TOPIC=outbound with"];
+            assert!(examples.iter().all(|it| text.contains(it)), "{text}");
+        }
     }
 
     #[test]

@@ -4,5 +4,6 @@
 
 mod failures;
 mod sessions;
+mod topic;
 mod travels;
 mod world;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use local_stack::apps;
+use local_stack::apps::{self, Form};
 use local_stack::bus::MessageView;
 use local_stack::stack::{OUTBOUND, Stack, StackConfig};
 use serde_json::{Value, json};
@@ -27,26 +27,34 @@ impl World {
     }
 
     pub(crate) async fn with(sync: Value, max_retries: u32) -> Self {
-        Self::set_up(sync, max_retries, BTreeMap::new(), false).await
+        Self::set_up(sync, max_retries, BTreeMap::new(), Form::Queue, false).await
     }
 
     /// With app settings on top of the stack's own.
     pub(crate) async fn with_settings(settings: &[(&str, String)]) -> Self {
         let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
         let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
-        Self::set_up(sync, 12, settings.collect(), false).await
+        Self::set_up(sync, 12, settings.collect(), Form::Queue, false).await
     }
 
     /// With a session per row on the outbound queue.
     pub(crate) async fn with_sessions() -> Self {
         let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-        Self::set_up(sync, 12, BTreeMap::new(), true).await
+        Self::set_up(sync, 12, BTreeMap::new(), Form::Queue, true).await
+    }
+
+    /// With a topic, for a target of this name.
+    pub(crate) async fn with_topic(target: &str) -> Self {
+        let mut sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
+        sync["targetSystem"] = json!(target);
+        Self::set_up(sync, 12, BTreeMap::new(), Form::Topic, false).await
     }
 
     async fn set_up(
         mut sync: Value,
         max_retries: u32,
         settings: BTreeMap<String, String>,
+        form: Form,
         sessions: bool,
     ) -> Self {
         sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
@@ -63,6 +71,7 @@ impl World {
             sync_json: sync.to_string(),
             rows: 10,
             seed: 1,
+            form,
             ports: Default::default(),
             instances: 1,
             sessions,

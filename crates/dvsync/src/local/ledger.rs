@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use local_stack::bus::MessageView;
 use local_stack::dataverse::{Change, Operation};
-use local_stack::stack::{INBOUND, OUTBOUND, REJECTED, Stack};
+use local_stack::stack::{REJECTED, Stack, WITNESS};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sync_core::config::SyncConfig;
 use sync_core::mapping;
+use sync_core::message::ORIGINAL_MESSAGE_ID;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -44,6 +45,12 @@ pub(crate) struct Ledger {
     pub(crate) out_of_order: Option<usize>,
     /// Rows whose state in the target is not the mapping of the Dataverse row.
     pub(crate) differing: usize,
+    /// With a topic: new notifications that reached the subscription of another target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) witnessed: Option<usize>,
+    /// With a topic: retry copies that reached a subscription they did not come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stray_copies: Option<usize>,
     /// Requests of the function apps to Dataverse.
     pub(crate) dataverse_requests: u64,
     /// The same, per distinct row that changed.
@@ -71,7 +78,8 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Whether the promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost == 0 && self.differing == 0 && self.out_of_order.unwrap_or(0) == 0
+        let strays = [self.out_of_order, self.stray_copies];
+        self.lost == 0 && self.differing == 0 && strays.iter().all(|n| n.unwrap_or(0) == 0)
     }
 
     /// Counts.
@@ -89,8 +97,14 @@ impl Ledger {
             swept: counters.post_failures,
             ..Self::default()
         };
-        for queue in [OUTBOUND, INBOUND] {
-            if let Some(counters) = stack.bus.counters(queue) {
+        if let Some(witness) = stack.bus.snapshot(WITNESS) {
+            let is_copy = |m: &&MessageView| m.properties.contains_key(ORIGINAL_MESSAGE_ID);
+            let copies = witness.active.iter().filter(is_copy).count();
+            ledger.witnessed = Some(witness.active.len() - copies);
+            ledger.stray_copies = Some(copies);
+        }
+        for entity in stack.entities() {
+            if let Some(counters) = stack.bus.counters(entity) {
                 ledger.retries += counters.scheduled;
                 ledger.redeliveries += counters.abandoned + counters.lock_expiries;
             }
@@ -159,8 +173,8 @@ impl Places {
                 places.pending.insert(id.to_owned());
             }
         }
-        for queue in [OUTBOUND, INBOUND] {
-            let Some(snapshot) = stack.bus.snapshot(queue) else {
+        for entity in stack.entities() {
+            let Some(snapshot) = stack.bus.snapshot(entity) else {
                 continue;
             };
             let waiting = [

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use local_stack::apps::{self, App};
+use local_stack::apps::{self, App, Form};
 use local_stack::host::{LineLevel, LogLine};
 use local_stack::stack::{Ports, Stack, StackConfig};
 use serde_json::{Value, json};
@@ -44,6 +44,10 @@ pub(crate) struct Options {
     /// order.
     #[arg(long)]
     sessions: bool,
+    /// Outbound as a topic with a subscription for the target, and one for another target that nobody
+    /// serves: the ledger counts retry copies that stray to it.
+    #[arg(long, conflicts_with = "sessions")]
+    topic: bool,
     /// What goes wrong: `light` and `heavy` inject failures of the target and of Dataverse, and `heavy`
     /// kills the function apps' processes as well.
     #[arg(long, value_enum, default_value_t = Profile::None)]
@@ -94,6 +98,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         sync_json,
         rows: options.rows,
         seed: options.seed,
+        form: if options.topic {
+            Form::Topic
+        } else {
+            Form::Queue
+        },
         ports: if interactive {
             free(PORTS)
         } else {

@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use local_stack::bus::QueueCounts;
 use local_stack::host::LogLine;
-use local_stack::stack::{INBOUND, OUTBOUND, REJECTED, Stack};
+use local_stack::stack::{INBOUND, REJECTED, Stack};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -173,7 +174,7 @@ impl Show {
 
     /// Dead letters, as they come, with the reason an operator reads.
     fn dead_letters(&self, state: &mut State, stack: &Stack) {
-        for queue in [OUTBOUND, INBOUND] {
+        for queue in stack.entities() {
             let dead = stack.bus.counts(queue).map_or(0, |c| c.dead_letter);
             let shown = state.dead_shown.iter().filter(|(q, _)| *q == queue).count();
             if dead == shown || shown >= JOURNEYS {
@@ -211,8 +212,16 @@ impl Show {
             return;
         }
         state.counted = Instant::now();
-        let counts =
-            [OUTBOUND, INBOUND, REJECTED].map(|queue| stack.bus.counts(queue).unwrap_or_default());
+        let counts = |queue| stack.bus.counts(queue).unwrap_or_default();
+        let outbound = stack.outbound_entities().iter().copied().map(counts);
+        let outbound = outbound.fold(QueueCounts::default(), |a, b| QueueCounts {
+            active: a.active + b.active,
+            locked: a.locked + b.locked,
+            scheduled: a.scheduled + b.scheduled,
+            dead_letter: a.dead_letter + b.dead_letter,
+            ..a
+        });
+        let counts = [outbound, counts(INBOUND), counts(REJECTED)];
         let saved = stack.dataverse.counters().events;
         let of = if planned > saved {
             format!("/{planned}")
