@@ -45,8 +45,9 @@ struct Claims {
     sub: String,
     nbf: i64,
     exp: i64,
-    #[allow(dead_code)] // only that it is there
-    jti: String,
+    /// Only that it is there.
+    #[serde(rename = "jti")]
+    _jti: String,
 }
 
 /// Clocks may differ by this much.
