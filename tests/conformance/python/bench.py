@@ -43,7 +43,8 @@ async def receive_async(receiver, count, settle):
         messages = await receiver.receive_messages(BATCH, max_wait_time=10)
         assert messages, f"{left} of {count} did not come"
         if settle:
-            await asyncio.gather(*(receiver.complete_message(message) for message in messages))
+            for message in messages:
+                await receiver.complete_message(message)
         left -= len(messages)
 
 
@@ -76,16 +77,20 @@ async def concurrent(connection, queue, count, body):
             for _ in range(count // 5):
                 await sender.send_messages(ServiceBusMessage(body))
             report("send, one by one", "asyncio", count // 5, started)
-            numbers = iter(range(count))
+        numbers = iter(range(count))
 
-            # As many at a time as the window has places, each the next one as soon as it is done.
-            async def place():
-                for _ in numbers:
-                    await sender.send_messages(ServiceBusMessage(body))
+        # As many at a time as the window has places, each the next one as soon as it is done. Senders
+        # may not be shared between coroutines (the client's own README; sharing one hangs): one each.
+        async def place(sender):
+            for _ in numbers:
+                await sender.send_messages(ServiceBusMessage(body))
 
-            started = time.monotonic()
-            await asyncio.gather(*(place() for _ in range(IN_FLIGHT)))
-            report("send, pipelined", "asyncio", count, started)
+        senders = [client.get_queue_sender(queue) for _ in range(IN_FLIGHT)]
+        await asyncio.gather(*(sender.send_messages(ServiceBusMessage(body)) for sender in senders))
+        started = time.monotonic()
+        await asyncio.gather(*map(place, senders))
+        report("send, pipelined", f"asyncio, {IN_FLIGHT} senders", count, started)
+        await asyncio.gather(*(sender.close() for sender in senders))
         for mode, measure in MEASURES.items():
             async with client.get_queue_receiver(queue, receive_mode=mode, prefetch_count=BATCH) as receiver:
                 settle = mode == ServiceBusReceiveMode.PEEK_LOCK
