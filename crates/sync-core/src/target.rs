@@ -9,7 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use url::Url;
 
-use crate::config::{DeletePolicy, TableConfig, TargetConfig};
+use crate::config::{Call, DeletePolicy, TableConfig, TargetConfig};
 use crate::credentials::{Secret, SecretSource};
 use crate::failure::{Failure, Stage};
 use crate::ports::{Change, Delivery, Receipt, Target};
@@ -57,13 +57,20 @@ impl HttpTarget {
         delivery: &Delivery,
         key: &Secret,
     ) -> Result<(StatusCode, Option<Duration>, Option<Value>), Failure> {
-        let path = table.path_of(delivery.row.id);
+        let operation = operation(table, &delivery.change);
+        let below = operation.path.fill(delivery.row.id, None);
+        let (path, query) = match below.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (&*below, None),
+        };
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(query);
+        let request = self.http.request(operation.method.clone(), url);
         let request = match &delivery.change {
-            Change::Upsert(payload) => self.http.put(url).json(&payload.body),
-            Change::Delete(DeletePolicy::Deactivate(members)) => self.http.patch(url).json(members),
-            Change::Delete(_) => self.http.delete(url),
+            Change::Upsert(payload) => request.json(&payload.body),
+            Change::Delete(DeletePolicy::Deactivate(members)) => request.json(members),
+            Change::Delete(_) => request,
         };
         let mut request = request
             .header(&self.config.api_key_header, key.secret())
@@ -121,6 +128,15 @@ impl Target for HttpTarget {
     }
 }
 
+/// The call that a change is made by.
+fn operation<'a>(table: &'a TableConfig, change: &Change) -> &'a Call {
+    match change {
+        Change::Upsert(_) => &table.target.write,
+        Change::Delete(DeletePolicy::Deactivate(_)) => &table.target.deactivate,
+        Change::Delete(_) => &table.target.delete,
+    }
+}
+
 /// What an answer of the target means. Pure. `timeout` is how long a call may take that a gateway gave
 /// up waiting for.
 fn read(
@@ -135,13 +151,8 @@ fn read(
     let deleting = matches!(delivery.change, Change::Delete(_));
     let said = said(body);
     let failure = match status.as_u16() {
-        200..=299 => {
-            let id = body.and_then(|b| b.get(&table.id_member));
-            let target_row_id = match id {
-                Some(Value::String(id)) => Some(id.clone()),
-                Some(Value::Number(id)) => Some(id.to_string()),
-                _ => None,
-            };
+        status if operation(table, &delivery.change).success.is(status) => {
+            let target_row_id = body.and_then(|body| table.target.id.id_in(body));
             return Ok(Receipt { target_row_id });
         }
         // It is gone, which is what was asked for.

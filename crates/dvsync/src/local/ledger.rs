@@ -223,7 +223,8 @@ impl<'a> Held<'a> {
     }
 
     fn get(&self, table: &str, id: Uuid) -> Option<&Map<String, Value>> {
-        let path = self.config.tables.get(table)?.path_of(id);
+        let path = &self.config.tables.get(table)?.target.write.path;
+        let path = path.fill(id, None);
         let (entity, id) = path.rsplit_once('/')?;
         self.rows.get(&(entity.to_owned(), id.to_owned()))
     }

@@ -1,13 +1,27 @@
 //! `sync.json`, checked: which tables travel, how their rows are mapped, and with how much patience.
 
+mod ack;
+mod answers;
+mod field;
 mod file;
+mod finding;
+mod operations;
+mod read;
+mod table;
+mod target;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-pub use file::{AckColumns, DeletePolicy, Field, Reads};
+pub use ack::AckColumns;
+pub use answers::{AnswerClass, Answers};
+pub use field::{Field, Reads};
+pub use finding::Finding;
+use finding::Findings;
+pub use operations::{Call, Find, Operations, PathTemplate, Pointer, Success};
+pub use table::{DeletePolicy, NullPolicy, Requirement, TableConfig};
+pub use target::TargetConfig;
 
 use crate::breaker::BreakerSettings;
 use crate::policy::RetryPolicy;
@@ -29,87 +43,6 @@ pub struct SyncConfig {
     pub tables: BTreeMap<String, Arc<TableConfig>>,
 }
 
-/// How the target is called.
-#[derive(Debug, Clone)]
-pub struct TargetConfig {
-    /// Header that carries the API key.
-    pub api_key_header: http::HeaderName,
-    /// One call may take this long.
-    pub timeout: Duration,
-}
-
-impl TargetConfig {
-    /// No call takes effect later than this after it was sent: the target is taken to be done with a
-    /// call within one more timeout after its caller gave up. Nothing can be known beyond that; what a
-    /// slower target does is found by reconciliation, or refused by a target that compares versions.
-    #[must_use]
-    pub fn longest_call(&self) -> Duration {
-        self.timeout * 2
-    }
-}
-
-/// One table, checked.
-#[derive(Debug, Clone)]
-pub struct TableConfig {
-    /// Logical name, e.g. `account`.
-    pub name: String,
-    /// Entity set name, e.g. `accounts`.
-    pub entity_set: String,
-    /// Primary key column, e.g. `accountid`.
-    pub primary_key: String,
-    /// Members of the target's payload.
-    pub fields: BTreeMap<String, Field>,
-    /// Path template below the target's URL; `{sourceRowId}` stands for the row id.
-    pub path: String,
-    /// Member of the target's answer that holds its id.
-    pub id_member: String,
-    /// What a deleted row means for the target.
-    pub on_delete: DeletePolicy,
-    /// The integration's own columns.
-    pub ack: AckColumns,
-    /// Patience.
-    pub policy: RetryPolicy,
-}
-
-impl TableConfig {
-    /// The columns a fetch selects: those of the row itself that the mapping uses, once each, the version,
-    /// and the acknowledged version.
-    #[must_use]
-    pub fn select(&self) -> Vec<&str> {
-        let own = |reads| match reads {
-            Reads::Own(column) => Some(column),
-            Reads::Related { .. } => None,
-        };
-        let reads = self.fields.values().filter_map(Field::reads);
-        let mut columns: Vec<&str> = reads.filter_map(own).collect();
-        columns.push("versionnumber");
-        columns.push(&self.ack.version);
-        columns.sort_unstable();
-        columns.dedup();
-        columns
-    }
-
-    /// The lookups a fetch follows, by navigation property, each with the columns of the row it leads to.
-    #[must_use]
-    pub fn expand(&self) -> BTreeMap<&str, BTreeSet<&str>> {
-        let mut expand: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for reads in self.fields.values().filter_map(Field::reads) {
-            if let Reads::Related { navigation, column } = reads {
-                expand.entry(navigation).or_default().insert(column);
-            }
-        }
-        expand
-    }
-
-    /// The target path of a row.
-    #[must_use]
-    pub fn path_of(&self, row: uuid::Uuid) -> String {
-        self.path.replace(ROW_ID, &row.to_string())
-    }
-}
-
-const ROW_ID: &str = "{sourceRowId}";
-
 /// Why `sync.json` cannot be used. All findings at once.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -124,12 +57,12 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("{path} is not usable:\n  - {}", findings.join("\n  - "))]
+    #[error("{path} is not usable:{}", list(findings))]
     Invalid {
         /// The file.
         path: String,
-        /// One sentence each, starting with the key.
-        findings: Vec<String>,
+        /// Everything that is wrong.
+        findings: Vec<Finding>,
     },
 }
 
@@ -151,18 +84,28 @@ impl SyncConfig {
     /// # Errors
     /// See [`ConfigError`]; each finding names its key.
     pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let fail = |findings| ConfigError::Invalid {
-            path: path.to_owned(),
-            findings,
-        };
-        let file: file::SyncFile =
-            serde_json::from_str(text).map_err(|e| fail(vec![e.to_string()]))?;
-        file.check().map_err(fail)
+        let mut all = Vec::new();
+        let mut findings = Findings::new(&mut all);
+        let file: Option<file::SyncFile> = read::text(text, &mut findings);
+        let config = file.and_then(|file| file.check(&mut findings));
+        match config {
+            Some(config) if all.is_empty() => Ok(config),
+            _ => Err(ConfigError::Invalid {
+                path: path.to_owned(),
+                findings: all,
+            }),
+        }
     }
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(|f| format!("\n  - {f}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const SHIPPED: &str = include_str!("../../../../sync.json");
@@ -222,12 +165,103 @@ mod tests {
             .unwrap_err()
             .to_string();
         for expected in [
-            "tables.account.target.path is \"customers\"",
+            "tables.account.target.path is \"customers\", but must start with one /",
             "tables.account.fields.name uses dvs_ackstate",
             "retry.baseSeconds is -",
         ] {
             assert!(text.contains(expected), "{expected} not in: {text}");
         }
+    }
+
+    #[test]
+    fn a_target_without_upsert_needs_find_and_create_and_knows_its_own_ids_only_then() {
+        let with = |target: &str| {
+            let text = SHIPPED.replacen(r#"{ "path": "/customers/{sourceRowId}" }"#, target, 1);
+            SyncConfig::parse(&text, "sync.json").map(|c| c.tables["account"].target.clone())
+        };
+        let finds = r#"{"path": "/customers/{targetRowId}", "method": "PATCH", "success": [200],
+            "find": {"path": "/customers?externalId={sourceRowId}", "id": "/items/0/id"},
+            "create": {"path": "/customers"}, "id": "/data/id", "answers": {"422:duplicate": "accepted"}}"#;
+        let operations = with(finds).unwrap();
+        let create = &operations.find.unwrap().create;
+        assert_eq!(
+            (create.method.as_str(), &create.success),
+            ("POST", &Success::Any)
+        );
+        assert_eq!(operations.write.method, "PATCH");
+        let path = operations
+            .delete
+            .path
+            .fill(uuid::Uuid::nil(), Some("A/1 é"));
+        assert_eq!(path, "/customers/A%2F1%20%C3%A9");
+        assert_eq!(
+            operations.answers.of(422, Some("duplicate")),
+            Some(AnswerClass::Accepted)
+        );
+        for (target, expected) in [
+            (
+                r#"{"path": "/c/{targetRowId}"}"#,
+                "path is \"/c/{targetRowId}\", but {targetRowId} is only known where find",
+            ),
+            (
+                r#"{"path": "/c"}"#,
+                "path is \"/c\", but must say which row",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "method": "GET"}"#,
+                "method is \"GET\", but must be \"PUT\"",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "success": [404]}"#,
+                "success is [404], but must hold",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "id": "id"}"#,
+                "id is \"id\", but must be a JSON pointer",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "answers": {"5xx": "transient"}}"#,
+                "answers.5xx is no answer",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "find": {"path": "/f/{sourceRowId}", "id": "/id"}}"#,
+                "create is missing",
+            ),
+            (
+                r#"{"path": "/c/{sourceRowId}", "delete": {"path": "/gone"}}"#,
+                "delete.path is \"/gone\"",
+            ),
+        ] {
+            let text = with(target).unwrap_err().to_string();
+            assert!(
+                text.contains(&format!("tables.account.target.{expected}")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_found_together_and_named_by_its_place() {
+        let broken = SHIPPED
+            .replacen("\"accountid\"", "7", 1)
+            .replacen(
+                "\"onDelete\": \"delete\"",
+                "\"onDelete\": \"erase\", \"requires\": [{\"lookup\": 1}]",
+                2,
+            )
+            .replacen("\"timeoutSeconds\": 20", "\"timeoutSeconds\": \"20\"", 1);
+        let text = SyncConfig::parse(&broken, "sync.json")
+            .unwrap_err()
+            .to_string();
+        for expected in [
+            "target.timeoutSeconds is not usable: invalid type: string",
+            "tables.account.primaryKey is not usable: invalid type: integer",
+            "tables.contact.onDelete is not usable: unknown variant `erase`",
+            "tables.account.requires.0.lookup is not usable",
+        ] {
+            assert!(text.contains(expected), "{expected} not in: {text}");
+        }
+        assert!(!text.contains("lacks \"primaryKey\""), "{text}");
     }
 
     #[test]
@@ -237,7 +271,12 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            text.contains("entityset") && text.contains("line"),
+            text.contains("tables.account.entityset is no setting here; it would be"),
+            "{text}"
+        );
+        // What it leaves out is named as well.
+        assert!(
+            text.contains("tables.account lacks \"entitySet\""),
             "{text}"
         );
     }
