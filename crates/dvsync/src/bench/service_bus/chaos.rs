@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use local_stack::bus::{Broker, BrokerConfig, QueueConfig};
+use local_stack::bus::{Broker, BrokerConfig, QueueConfig, Security};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use service_bus::{
@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::ledger::{Ledger, Report};
-use super::meddler::{Meddler, Mode};
+use super::meddler::Meddler;
+use super::mischief::Mischief;
 
 /// A queue that takes every message, and one that drops repetitions.
 const PLAIN: &str = "plain";
@@ -52,10 +53,11 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
         ..QueueConfig::named(name)
     };
     let day = Duration::from_secs(86_400);
-    let broker = Broker::start(BrokerConfig::new([
-        queue(PLAIN, None),
-        queue(DETECTING, Some(day)),
-    ]))
+    let broker = Broker::start(BrokerConfig {
+        // Tokens count: they can expire.
+        security: Some(Security::default()),
+        ..BrokerConfig::new([queue(PLAIN, None), queue(DETECTING, Some(day))])
+    })
     .await?;
     let options = ClientOptions {
         operation_timeout: Duration::from_secs(10),
@@ -92,14 +94,22 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
         workers.spawn(world.clone().receive(number, rng));
     }
     let mut rng = StdRng::seed_from_u64(seed);
+    let mischief = Mischief {
+        broker: &broker,
+        meddler: &meddler,
+        queues: &[PLAIN, DETECTING],
+    };
     let mut faults = BTreeMap::new();
     let until = Instant::now() + length;
     while Instant::now() < until {
         sleep(Duration::from_millis(rng.random_range(20..2000))).await;
-        let fault = break_something(&broker, &meddler, &mut rng).await;
+        let fault = mischief
+            .do_something(&mut rng)
+            .await
+            .map_err(anyhow::Error::msg)?;
         *faults.entry(fault).or_default() += 1;
     }
-    meddler.set(Mode::Pass);
+    mischief.end();
     world.stop.store(true, Ordering::Relaxed);
     while let Some(worker) = workers.join_next().await {
         worker?;
@@ -111,43 +121,6 @@ pub(super) async fn run(length: Duration, seed: u64) -> anyhow::Result<Report> {
     world.settler.close().await;
     broker.shutdown().await;
     Ok(report)
-}
-
-/// Does something to the connections, and names it.
-async fn break_something(broker: &Broker, meddler: &Meddler, rng: &mut StdRng) -> &'static str {
-    let fault = match rng.random_range(0..100) {
-        0..40 => {
-            broker.drop_connections();
-            "connections cut"
-        }
-        40..65 => {
-            // Whatever the broker accepts or settles meanwhile, nobody will know.
-            meddler.set(Mode::Swallow);
-            sleep(Duration::from_millis(rng.random_range(1..500))).await;
-            meddler.cut();
-            "answers lost"
-        }
-        65..80 => {
-            meddler.set(Mode::Tear);
-            sleep(Duration::from_millis(rng.random_range(1..100))).await;
-            meddler.cut();
-            "frames torn"
-        }
-        80..90 => {
-            meddler.set(Mode::Stall);
-            sleep(Duration::from_millis(rng.random_range(10..1000))).await;
-            "network stalled"
-        }
-        _ => {
-            // Longer than a try may take: the client has to give the connection up by itself.
-            meddler.set(Mode::Swallow);
-            sleep(Duration::from_millis(rng.random_range(3500..5000))).await;
-            meddler.cut();
-            "broker silent"
-        }
-    };
-    meddler.set(Mode::Pass);
-    fault
 }
 
 impl World {

@@ -6,6 +6,7 @@ mod emulator;
 mod ledger;
 mod meddler;
 mod memory;
+mod mischief;
 mod rates;
 
 use std::path::PathBuf;
