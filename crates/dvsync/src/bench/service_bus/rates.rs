@@ -40,13 +40,13 @@ const SETTLE: &str = "settle over $management";
 /// What a client achieved, by measure: messages per second.
 type Rates = BTreeMap<String, f64>;
 
-/// The best of what an official client achieved, by measure, and in which of its ways.
+/// The best of what a client achieved, by measure, and in which of its ways.
 type Best = BTreeMap<String, (f64, String)>;
 
 /// Measures, prints the table, and says whether the goals were met.
 pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
     let emulator = Emulator::start(&["ours", "python", "node"]).await?;
-    let ours = ours(&emulator.connection_string, options.messages, options.body).await?;
+    let ours = measure_ours(&emulator.connection_string, options).await?;
     let mut official = Vec::new();
     if !options.ours_only {
         for client in OFFICIAL {
@@ -57,7 +57,7 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
         "Messages of {} bytes per second, loopback, one broker:\n{:26}{:>12}{:>16}{:>18}",
         options.body, "", "ours", "Python 7.15.0", "JavaScript 7.9.5"
     ));
-    for (measure, rate) in &ours {
+    for (measure, (rate, _)) in &ours {
         let mut row = format!("{measure:26}{rate:>12.0}");
         for (rates, width) in official.iter().zip([16, 18]) {
             let cell = rates.get(measure).map_or_else(
@@ -68,7 +68,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
         }
         out::line(row);
     }
-    for (client, rates) in OFFICIAL.iter().zip(&official) {
+    let all = [("ours", &ours)].into_iter();
+    for (client, rates) in all.chain(OFFICIAL.into_iter().zip(&official)) {
         let ways: Vec<String> = rates
             .iter()
             .map(|(measure, (_, way))| format!("{measure}: {way}"))
@@ -79,7 +80,8 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
         "Like for like in all rows: {IN_FLIGHT} sends in flight when pipelined, batches and credit of \
          {BATCH},\na batch settled at once. Only {SETTLE:?} is ours alone."
     ));
-    let settled = ours.get(SETTLE).copied().unwrap_or(0.0);
+    let ours = |measure| ours.get(measure).map_or(0.0, |(rate, _)| *rate);
+    let settled = ours(SETTLE);
     let mut met = goal(
         "settle over $management: at least 10,000/s",
         settled >= 10_000.0,
@@ -88,13 +90,43 @@ pub(super) async fn run(options: &Options) -> anyhow::Result<bool> {
         for measure in [PIPELINED, COMPLETE, DELETE] {
             let best = official.iter().filter_map(|rates| rates.get(measure));
             let best = best.map(|(rate, _)| *rate).fold(0.0, f64::max);
-            let ratio = ours.get(measure).copied().unwrap_or(0.0) / best;
+            let ratio = ours(measure) / best;
             let what =
                 format!("{measure}: at least 5x the better of the official ones ({ratio:.1}x)");
             met &= goal(&what, ratio >= 5.0);
         }
     }
     Ok(met)
+}
+
+/// Ours on two kinds of runtime, since the official clients have their best way counted, too.
+async fn measure_ours(connection_string: &str, options: &Options) -> anyhow::Result<Best> {
+    let mut best = Best::new();
+    let (count, body) = (options.messages, options.body);
+    let connection_string = connection_string.to_owned();
+    let (ours_here, ours_there) = (connection_string.clone(), connection_string);
+    // Spawned, as in any server: on the main thread each answer would have to cross threads.
+    let spawned = tokio::spawn(async move { ours(&ours_here, count, body).await }).await??;
+    let alone = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(ours(&ours_there, count, body))
+    })
+    .await??;
+    for (way, rates) in [("two worker threads", spawned), ("one thread", alone)] {
+        for (measure, rate) in rates {
+            keep_best(&mut best, measure, rate, way);
+        }
+    }
+    Ok(best)
+}
+
+fn keep_best(best: &mut Best, measure: String, rate: f64, way: &str) {
+    let known = best.get(&measure).map_or(0.0, |(known, _)| *known);
+    if rate > known {
+        best.insert(measure, (rate, way.to_owned()));
+    }
 }
 
 async fn ours(connection_string: &str, count: usize, body: usize) -> anyhow::Result<Rates> {
@@ -201,10 +233,7 @@ async fn measure_official(
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let line: Line = serde_json::from_str(line)?;
         let rate = rate(line.messages, line.seconds);
-        let known = best.get(&line.measure).map_or(0.0, |(known, _)| *known);
-        if rate > known {
-            best.insert(line.measure, (rate, line.way));
-        }
+        keep_best(&mut best, line.measure, rate, &line.way);
     }
     Ok(best)
 }
