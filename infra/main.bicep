@@ -23,7 +23,7 @@ param extraTags object = {}
 @description('Address of the Dataverse environment, as in https://contoso.crm4.dynamics.com')
 param dataverseUrl string
 
-@description('The target systems: name (lower case letters, digits and hyphens, at most 14), url, and secretName, which is the name of the secret in the vault that holds its key. With more than one, notifications go through a topic.')
+@description('The target systems: name (lower case letters, digits and hyphens, at most 14), url, secretName, which is the name of the secret in the vault that holds its key, and syncFile, the name of its sync file in the packages. With more than one, notifications go through a topic.')
 @minLength(1)
 param targets array
 
@@ -115,6 +115,7 @@ var tags = union(extraTags, {
 
 var useTopic = length(targets) > 1
 var targetNames = [for target in targets: target.name]
+var syncFiles = [for target in targets: target.syncFile]
 var appNames = concat([
   'inbound'
 ], outboundAppNames)
@@ -296,6 +297,8 @@ module inbound 'modules/function-app.bicep' = {
     settings: {
       DATAVERSE_URL: dataverseUrl
       INBOUND_QUEUE: serviceBus.outputs.inboundQueue
+      // All targets' acknowledgements come here, each with columns of its own.
+      SYNC_FILES: join(syncFiles, ',')
       // Where the sweep posts: the queue, or the topic in front of several.
       OUTBOUND_QUEUE: serviceBus.outputs.publishTo
       SWEEP_SCHEDULE: sweepSchedule
@@ -335,6 +338,7 @@ module outbound 'modules/function-app.bicep' = [for (target, i) in targets: {
       DATAVERSE_URL: dataverseUrl
       INBOUND_QUEUE: serviceBus.outputs.inboundQueue
       OUTBOUND_QUEUE: serviceBus.outputs.outboundQueues[i]
+      SYNC_FILES: target.syncFile
       TARGET_URL: target.url
       KEY_VAULT_URL: keyVault.outputs.url
       TARGET_SECRET_NAME: target.secretName

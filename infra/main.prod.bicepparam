@@ -7,6 +7,7 @@ param targets = [
     name: 'erp'
     url: 'https://erp.contoso.com/api'
     secretName: 'erp-api-key'
+    syncFile: 'sync.json'
   }
 ]
 

@@ -27,9 +27,10 @@ async fn build() -> anyhow::Result<HandlerApp> {
     let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
     let posting = app.posting();
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
-    let guard = Guard::new("Dataverse", app.settings.config.breaker.clone());
+    let files = app.settings.files;
+    let guard = Guard::new("Dataverse", files.first().breaker.clone());
     let inbound = Inbound::new(
-        app.settings.config,
+        files,
         Arc::new(Guarded::new(guard, Arc::new(app.dataverse.clone()))),
         Settler::new(app.inbound, clock.clone(), rng.clone()),
         rng.clone(),

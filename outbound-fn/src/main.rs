@@ -22,9 +22,9 @@ fn main() -> ExitCode {
 async fn build() -> anyhow::Result<HandlerApp> {
     let app = function_app::start()?;
     let target = TargetSettings::read(&environment)?;
+    let config = Arc::clone(app.settings.config()?);
     let notifications = app.notifications().await?;
     let vault = app.vault.ok_or_else(VaultSettings::missing)?;
-    let config = Arc::clone(&app.settings.config);
     let customers = HttpTarget::new(target.url, config.target.clone(), vault, target.secret_name)?;
     let (breaker, dataverse) = (config.breaker.clone(), Arc::new(app.dataverse));
     let mut outbound = Outbound::new(OutboundParts {

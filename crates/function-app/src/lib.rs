@@ -27,7 +27,7 @@ pub use message::message;
 
 /// What both apps work with.
 pub struct App {
-    /// App settings and `sync.json`.
+    /// App settings and sync files.
     pub settings: Settings,
     /// Tokens of the app's identity.
     pub tokens: Arc<EntraTokens>,

@@ -39,7 +39,7 @@ impl App {
                 problem: "the topic is given without the subscription of this target",
             }),
         };
-        let target = &self.settings.config.target_system;
+        let target = &self.settings.config()?.target_system;
         let queue = ServiceBusQueue::subscription(self.bus.clone(), topic, subscription, target);
         let rules = match tokio::time::timeout(PATIENCE, queue.rules()).await {
             Ok(Ok(rules)) => rules,
@@ -70,7 +70,7 @@ impl App {
                 expression(target)
             ),
             Verdict::Wrong { problem, rules } => bail!(
-                "setting OUTBOUND_SUBSCRIPTION={subscription}: that subscription of topic {topic} {problem} (targetSystem of sync.json is {target}): {rules}. Delete the rules at fault with `az servicebus topic subscription rule delete`, and create the right one: az servicebus topic subscription rule create --resource-group RESOURCE_GROUP --namespace-name NAMESPACE --topic-name {topic} --subscription-name {subscription} --name target --filter-sql-expression \"{}\"",
+                "setting OUTBOUND_SUBSCRIPTION={subscription}: that subscription of topic {topic} {problem} (targetSystem of its sync file is {target}): {rules}. Delete the rules at fault with `az servicebus topic subscription rule delete`, and create the right one: az servicebus topic subscription rule create --resource-group RESOURCE_GROUP --namespace-name NAMESPACE --topic-name {topic} --subscription-name {subscription} --name target --filter-sql-expression \"{}\"",
                 expression(target)
             ),
         }

@@ -12,6 +12,7 @@ pub use sessions::enable_sessions;
 
 const HOST_JSON: &str = include_str!("../../../host.json");
 const SYNC_JSON: &str = include_str!("../../../sync.json");
+const SYNC_WAREHOUSE_JSON: &str = include_str!("../../../sync.warehouse.json");
 const OUTBOUND: &str = include_str!("../../../outbound-fn/Outbound/function.json");
 const OUTBOUND_TOPIC: &str = include_str!("../../../outbound-fn/topic/Outbound/function.json");
 const INBOUND: &str = include_str!("../../../inbound-fn/Inbound/function.json");
@@ -78,6 +79,21 @@ pub enum AppError {
 #[must_use]
 pub fn sync_json() -> &'static str {
     SYNC_JSON
+}
+
+/// The shipped sync file of a second target.
+#[must_use]
+pub fn sync_warehouse_json() -> &'static str {
+    SYNC_WAREHOUSE_JSON
+}
+
+/// A sync file of a package.
+#[derive(Debug, Clone)]
+pub struct SyncFile {
+    /// Its name, as in `SYNC_FILES`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
 }
 
 /// The folder that holds the binaries, up to date.
@@ -149,7 +165,7 @@ fn build(cargo: &std::ffi::OsStr, manifest: &Path, release: bool) -> Result<(), 
     }
 }
 
-/// Lays `app` out in `folder`: `host.json`, `handler`, `<Function>/function.json`, `sync.json`.
+/// Lays `app` out in `folder`: `host.json`, `handler`, `<Function>/function.json`, its sync files.
 ///
 /// # Errors
 /// [`AppError::File`].
@@ -158,7 +174,7 @@ pub fn lay_out(
     form: Form,
     binaries: &Path,
     folder: &Path,
-    sync_json: &str,
+    sync_files: &[&SyncFile],
 ) -> Result<(), AppError> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).map_err(|source| AppError::File { path, source })
@@ -167,7 +183,9 @@ pub fn lay_out(
         |path: PathBuf| fs::create_dir_all(&path).map_err(|source| AppError::File { path, source });
     create(folder.to_owned())?;
     write(folder.join("host.json"), HOST_JSON)?;
-    write(folder.join("sync.json"), sync_json)?;
+    for file in sync_files {
+        write(folder.join(&file.name), &file.text)?;
+    }
     for (name, text) in app.functions(form) {
         create(folder.join(name))?;
         write(folder.join(name).join("function.json"), text)?;

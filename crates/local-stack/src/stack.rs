@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::StartError;
-use crate::apps::{self, App, Form};
+use crate::apps::{self, App, Form, SyncFile};
 use crate::bus::{
     self, Broker, BrokerConfig, QueueConfig, Rule, RuleError, SubscriptionConfig, TopicConfig,
 };
@@ -23,7 +23,7 @@ use crate::vault::{Vault, VaultConfig};
 
 /// Queue of the notifications, or the topic.
 pub const OUTBOUND: &str = "outbound";
-/// The target's subscription of the topic, by path.
+/// The subscription of the first target, by path.
 pub const SUBSCRIPTION: &str = "outbound/Subscriptions/customer-api";
 /// A subscription for another target, which no app serves: what reaches it stays there to be looked at.
 pub const WITNESS: &str = "outbound/Subscriptions/witness";
@@ -31,15 +31,17 @@ pub const WITNESS: &str = "outbound/Subscriptions/witness";
 pub const INBOUND: &str = "inbound";
 /// Queue of the notifications that were given up, when there are sessions.
 pub const REJECTED: &str = "outbound-rejected";
-/// Name of the target's API key in the vault.
+/// Name of the first target's API key in the vault.
 pub const TARGET_SECRET: &str = "target-api-key";
 
 /// What to start.
 pub struct StackConfig {
     /// Folder that holds the two binaries; see [`apps::binaries`].
     pub binaries: PathBuf,
-    /// `sync.json` of both apps.
+    /// `sync.json`, of the first target.
     pub sync_json: String,
+    /// Sync files of further targets, each with its `targetSystem`. With a topic only.
+    pub further_targets: Vec<SyncFile>,
     /// Sample accounts, the well-known ones with their contacts first.
     pub rows: usize,
     /// Seed of what is generated.
@@ -58,8 +60,8 @@ pub struct StackConfig {
     pub on_line: Option<AppLineSink>,
 }
 
-/// Called for each line of an app's log; it must not block.
-pub type AppLineSink = Arc<dyn Fn(App, &LogLine) + Send + Sync>;
+/// Called for each line of an app's log, with the app's name; it must not block.
+pub type AppLineSink = Arc<dyn Fn(&str, &LogLine) + Send + Sync>;
 
 /// Where the parts that people talk to listen.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +72,18 @@ pub struct Ports {
     pub dataverse: u16,
     /// Target.
     pub target: u16,
+}
+
+/// A target beside the first one.
+pub struct FurtherTarget {
+    /// Its `targetSystem`, which its subscription is called after.
+    pub name: String,
+    /// The subscription, by path.
+    pub subscription: String,
+    /// The system.
+    pub target: Target,
+    /// Runs its `outbound-fn`.
+    pub outbound: Fleet,
 }
 
 /// Why the stack did not come up.
@@ -84,6 +98,9 @@ pub enum StackError {
     /// The certificates.
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
+    /// The sync file of a further target.
+    #[error("{0} must be for a topic, and name its target, e.g. \"targetSystem\": \"warehouse\"")]
+    FurtherTarget(String),
     /// A subscription's rule.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -103,14 +120,16 @@ pub enum StackError {
 
 /// The running loop. Dropping it stops everything.
 pub struct Stack {
-    /// Runs `outbound-fn`.
+    /// Runs `outbound-fn` of the first target.
     pub outbound: Fleet,
     /// Runs `inbound-fn`.
     pub inbound: Fleet,
     /// The Dataverse environment.
     pub dataverse: Dataverse,
-    /// The target system.
+    /// The target system, or the first one.
     pub target: Target,
+    /// The others.
+    pub further_targets: Vec<FurtherTarget>,
     /// The Service Bus namespace.
     pub bus: Broker,
     /// Key Vault.
@@ -130,13 +149,16 @@ impl Stack {
     /// [`StackError`], naming the part.
     pub async fn start(config: StackConfig) -> Result<Self, StackError> {
         let folder = TempDir::with_prefix("dvsync-")?;
+        let further = further(&config)?;
         let mut broker = BrokerConfig::new([queue(INBOUND)]);
         match config.form {
             Form::Queue => broker.queues.push(QueueConfig {
                 requires_session: config.sessions,
                 ..queue(OUTBOUND)
             }),
-            Form::Topic => broker.topics.push(topic()?),
+            Form::Topic => broker
+                .topics
+                .push(topic(further.iter().map(|(name, _)| name.as_str()))?),
         }
         if config.sessions {
             broker.queues.push(queue(REJECTED));
@@ -221,29 +243,47 @@ impl Stack {
         };
         let outbound = outbound.iter();
         settings.extend(outbound.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        settings.extend(config.settings);
-        let host = async |app: App| -> Result<Fleet, StackError> {
-            let app_dir = folder.path().join(app.binary());
-            let (binaries, sync_json) = (&config.binaries, &config.sync_json);
-            apps::lay_out(app, config.form, binaries, &app_dir, sync_json)?;
-            if config.sessions {
-                apps::enable_sessions(app, &app_dir)?;
-            }
-            let mut host = HostConfig::new(app_dir, settings.clone());
-            host.restart_host = true;
-            host.on_line = config
-                .on_line
-                .clone()
-                .map(|on_line| -> LineSink { Arc::new(move |line| on_line(app, line)) });
-            Ok(Fleet::start(config.instances, |_| host.clone()).await?)
+        settings.extend(config.settings.clone());
+        let launcher = Launcher {
+            config: &config,
+            folder: folder.path(),
+            settings: &settings,
         };
-        let outbound = host(App::Outbound).await?;
-        let inbound = host(App::Inbound).await?;
+        let first = SyncFile {
+            name: "sync.json".to_owned(),
+            text: config.sync_json.clone(),
+        };
+        let outbound = launcher.start(App::Outbound, "", &[&first], []).await?;
+        let mut further_targets = Vec::new();
+        for (name, file) in &further {
+            let target = Target::start(TargetConfig::default()).await?;
+            let secret = format!("{TARGET_SECRET}-{name}");
+            vault.set_secret(&secret, target.api_key());
+            let own = [
+                ("OUTBOUND_SUBSCRIPTION", name.clone()),
+                ("SYNC_FILES", file.name.clone()),
+                ("TARGET_URL", target.url()),
+                ("TARGET_SECRET_NAME", secret),
+            ];
+            further_targets.push(FurtherTarget {
+                name: name.clone(),
+                subscription: format!("{OUTBOUND}/Subscriptions/{name}"),
+                outbound: launcher.start(App::Outbound, name, &[file], own).await?,
+                target,
+            });
+        }
+        let files: Vec<&SyncFile> = std::iter::once(&first)
+            .chain(further.iter().map(|(_, file)| file))
+            .collect();
+        let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let own = [("SYNC_FILES", names.join(","))];
+        let inbound = launcher.start(App::Inbound, "", &files, own).await?;
         Ok(Self {
             outbound,
             inbound,
             dataverse,
             target,
+            further_targets,
             bus,
             vault,
             identity,
@@ -253,19 +293,30 @@ impl Stack {
         })
     }
 
+    /// All target systems, the first one first.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let further = self.further_targets.iter().map(|further| &further.target);
+        std::iter::once(&self.target).chain(further)
+    }
+
+    /// What runs `outbound-fn`, in the order of the targets.
+    pub fn outbound_fleets(&self) -> impl Iterator<Item = &Fleet> {
+        let further = self.further_targets.iter().map(|further| &further.outbound);
+        std::iter::once(&self.outbound).chain(further)
+    }
+
     /// Where notifications wait, the witness left out: the queue, or the topic, which holds what is
-    /// scheduled, and the subscription.
-    #[must_use]
-    pub fn outbound_entities(&self) -> &'static [&'static str] {
-        match self.form {
-            Form::Queue => &[OUTBOUND],
-            Form::Topic => &[OUTBOUND, SUBSCRIPTION],
-        }
+    /// scheduled, and the subscriptions.
+    pub fn outbound_entities(&self) -> impl Iterator<Item = &str> {
+        let subscription = (self.form == Form::Topic).then_some(SUBSCRIPTION);
+        let further = self.further_targets.iter();
+        let further = further.map(|further| further.subscription.as_str());
+        std::iter::once(OUTBOUND).chain(subscription).chain(further)
     }
 
     /// All entities whose messages travel on, in the order in which these do.
-    pub fn entities(&self) -> impl Iterator<Item = &'static str> {
-        self.outbound_entities().iter().copied().chain([INBOUND])
+    pub fn entities(&self) -> impl Iterator<Item = &str> {
+        self.outbound_entities().chain([INBOUND])
     }
 
     /// Whether everything that was saved has travelled to its end: nothing in the outbox, on a queue
@@ -280,7 +331,7 @@ impl Stack {
         // In the order in which a change travels: what moves on while we look is seen further on.
         let quiet = self.dataverse.outbox_len() == 0 && self.entities().all(quiet);
         // What is applied late may still overwrite something.
-        quiet && self.target.late_calls() == 0
+        quiet && self.targets().all(|target| target.late_calls() == 0)
     }
 
     /// Where the apps are laid out.
@@ -292,6 +343,10 @@ impl Stack {
     /// Stops everything, the apps first.
     pub async fn shutdown(self) {
         tokio::join!(self.outbound.stop(), self.inbound.stop());
+        for further in self.further_targets {
+            further.outbound.stop().await;
+            further.target.shutdown().await;
+        }
         self.dataverse.shutdown().await;
         self.posting.close().await;
         self.target.shutdown().await;
@@ -299,6 +354,57 @@ impl Stack {
         self.identity.shutdown().await;
         self.bus.shutdown().await;
     }
+}
+
+/// Lays apps out and runs them.
+struct Launcher<'a> {
+    config: &'a StackConfig,
+    folder: &'a Path,
+    settings: &'a BTreeMap<String, String>,
+}
+
+impl Launcher<'_> {
+    /// Runs an app, of the further target `of` where that is not empty, with `own` settings on top.
+    async fn start<const N: usize>(
+        &self,
+        app: App,
+        of: &str,
+        files: &[&SyncFile],
+        own: [(&str, String); N],
+    ) -> Result<Fleet, StackError> {
+        let config = self.config;
+        let name = match of {
+            "" => app.binary().to_owned(),
+            of => format!("{}-{of}", app.binary()),
+        };
+        let app_dir = self.folder.join(&name);
+        apps::lay_out(app, config.form, &config.binaries, &app_dir, files)?;
+        if config.sessions {
+            apps::enable_sessions(app, &app_dir)?;
+        }
+        let mut settings = self.settings.clone();
+        settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        let mut host = HostConfig::new(app_dir, settings);
+        host.restart_host = true;
+        host.on_line = config
+            .on_line
+            .clone()
+            .map(|on_line| -> LineSink { Arc::new(move |line| on_line(&name, line)) });
+        Ok(Fleet::start(config.instances, |_| host.clone()).await?)
+    }
+}
+
+/// The further targets by name.
+fn further(config: &StackConfig) -> Result<Vec<(String, SyncFile)>, StackError> {
+    let named = |file: &SyncFile| {
+        let text: Option<serde_json::Value> = serde_json::from_str(&file.text).ok();
+        let name = text.and_then(|text| Some(text.get("targetSystem")?.as_str()?.to_owned()));
+        match name {
+            Some(name) if config.form == Form::Topic => Ok((name, file.clone())),
+            _ => Err(StackError::FurtherTarget(file.name.clone())),
+        }
+    };
+    config.further_targets.iter().map(named).collect()
 }
 
 /// A queue with duplicate detection, as one would set it up in Azure.
@@ -311,7 +417,7 @@ fn queue(name: &str) -> QueueConfig {
 }
 
 /// A topic as one would set it up in Azure, with a subscription per target.
-fn topic() -> Result<TopicConfig, RuleError> {
+fn topic<'a>(further: impl Iterator<Item = &'a str>) -> Result<TopicConfig, RuleError> {
     let subscription = |name: &str| {
         let expression = format!("TargetSystem IS NULL OR TargetSystem = '{name}'");
         Ok(SubscriptionConfig {
@@ -323,9 +429,10 @@ fn topic() -> Result<TopicConfig, RuleError> {
             ..SubscriptionConfig::named(name)
         })
     };
+    let names = ["customer-api", "witness"].into_iter().chain(further);
     Ok(TopicConfig {
         duplicate_detection_window: Some(Duration::from_secs(600)),
-        subscriptions: vec![subscription("customer-api")?, subscription("witness")?],
+        subscriptions: names.map(subscription).collect::<Result<_, _>>()?,
         ..TopicConfig::named(OUTBOUND)
     })
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::acknowledgement::{Acknowledgement, Outcome};
-use crate::config::{SyncConfig, TableConfig};
+use crate::config::{SyncFiles, TableConfig};
 use crate::decide::Disposition;
 use crate::failure::{Failure, Stage};
 use crate::message::Message;
@@ -23,7 +23,7 @@ const MOST_CONFLICTS: u32 = 10;
 /// The inbound side of one instance.
 #[derive(Clone)]
 pub struct Inbound {
-    config: Arc<SyncConfig>,
+    files: SyncFiles,
     rows: Arc<dyn Acknowledgements>,
     settler: Settler,
     rng: SharedRng,
@@ -41,17 +41,18 @@ enum Done {
 }
 
 impl Inbound {
+    /// Takes acknowledgements of the targets that `files` are for, each into its own columns.
     /// `deadline` bounds the work on one message; it must be shorter than the host's functionTimeout.
     #[must_use]
     pub fn new(
-        config: Arc<SyncConfig>,
+        files: impl Into<SyncFiles>,
         rows: Arc<dyn Acknowledgements>,
         settler: Settler,
         rng: SharedRng,
         deadline: Duration,
     ) -> Self {
         Self {
-            config,
+            files: files.into(),
             rows,
             settler,
             rng,
@@ -65,10 +66,8 @@ impl Inbound {
     /// [`NotSettled`]: fail the invocation, so that the broker delivers the message again.
     pub async fn handle(&self, message: Message) -> Result<Disposition, NotSettled> {
         let decoded = Acknowledgement::decode(&message.body).and_then(|ack| {
-            let table = self.config.tables.get(&ack.table).cloned();
-            table
-                .map(|table| (ack.clone(), table))
-                .ok_or_else(|| unknown_table(&ack))
+            let table = self.table(&ack)?;
+            Ok((ack, table))
         });
         let (result, known) = match decoded {
             Err(failure) => (Err(failure), None),
@@ -87,7 +86,9 @@ impl Inbound {
         };
         let policy = known
             .as_ref()
-            .map_or(&self.config.default_policy, |(_, table)| &table.policy);
+            .map_or(&self.files.first().default_policy, |(_, table)| {
+                &table.policy
+            });
         let disposition = self
             .settler
             .decide(&message, result.as_ref().map(|_| ()), policy);
@@ -101,6 +102,14 @@ impl Inbound {
             &result,
         );
         Ok(disposition)
+    }
+
+    /// The table as the acknowledging target has it: its columns are that target's own.
+    fn table(&self, ack: &Acknowledgement) -> Result<Arc<TableConfig>, Failure> {
+        let config = self.files.of(&ack.target_system);
+        let config = config.ok_or_else(|| unknown_target(&ack.target_system, &self.files))?;
+        let table = config.tables.get(&ack.table).cloned();
+        table.ok_or_else(|| unknown_table(ack))
     }
 
     /// A write whose answer was lost may have happened: tried again, it meets a conflict, and the next
@@ -157,10 +166,21 @@ impl Inbound {
 
 fn unknown_table(ack: &Acknowledgement) -> Failure {
     let text = format!(
-        "sync.json of inbound-fn has no table {:?}. Deploy both apps with the same sync.json, then resend the message.",
-        ack.table
+        "The sync file of targetSystem {} in inbound-fn has no table {:?}. Deploy both apps with the same file, then resend the message.",
+        ack.target_system, ack.table
     );
     Failure::permanent(Stage::Decode, "UnknownTable", text)
+}
+
+fn unknown_target(target: &str, files: &SyncFiles) -> Failure {
+    let known = files
+        .targets()
+        .map(|(target, file)| format!("{target} ({file})"));
+    let known = known.collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "No sync file of inbound-fn is for targetSystem {target:?}; it knows {known}. Put the file that this target's outbound-fn has into inbound-fn's package, name it in setting SYNC_FILES, then resend the message."
+    );
+    Failure::permanent(Stage::Decode, "UnknownTargetSystem", text)
 }
 
 /// What is new about an acknowledgement.

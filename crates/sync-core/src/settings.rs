@@ -7,7 +7,7 @@ use service_bus::{Client, ClientOptions, Credential, Endpoint};
 use std::sync::Arc;
 use url::Url;
 
-use crate::config::{ConfigError, SyncConfig};
+use crate::config::{ConfigError, SyncConfig, SyncFiles};
 use crate::credentials::{BusTokens, CredentialKind, EntraTokens};
 use crate::dataverse::DataverseSettings;
 
@@ -49,7 +49,7 @@ pub enum SettingsError {
         /// What is wrong with them.
         problem: &'static str,
     },
-    /// `sync.json`.
+    /// The sync files.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
@@ -117,11 +117,11 @@ pub struct Settings {
     pub identity: CredentialKind,
     /// Key Vault, where one is set up.
     pub vault: Option<VaultSettings>,
-    /// `sync.json`.
-    pub config: Arc<SyncConfig>,
+    /// What travels: `sync.json`, or the files of `SYNC_FILES`.
+    pub files: SyncFiles,
     /// The work on one message may take this long.
     pub deadline: Duration,
-    /// The folder of the package: `host.json`, `sync.json`, the function folders.
+    /// The folder of the package: `host.json`, the sync files, the function folders.
     pub app_root: PathBuf,
 }
 
@@ -170,7 +170,8 @@ impl Settings {
     /// [`SettingsError`] for the first setting that is missing or wrong.
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
         let app_root = PathBuf::from(get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into()));
-        let config = SyncConfig::load(&app_root.join("sync.json"))?;
+        let names = sync_files(get)?;
+        let files = SyncFiles::load(&app_root, names.iter().map(String::as_str))?;
         let bus = bus(get)?;
         let outbound = OutboundSetting::read(get)?;
         let sessions = flag(get, "SESSIONS", "true", false)?;
@@ -187,9 +188,21 @@ impl Settings {
             dataverse: DataverseSettings::read(get)?,
             identity: identity(get),
             vault: VaultSettings::read(get)?,
-            config: Arc::new(config),
+            files,
             deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
             app_root,
+        })
+    }
+
+    /// The one sync file of an app that serves one target.
+    ///
+    /// # Errors
+    /// When `SYNC_FILES` names several.
+    pub fn config(&self) -> Result<&Arc<SyncConfig>, SettingsError> {
+        self.files.only().ok_or_else(|| SettingsError::Invalid {
+            name: SYNC_FILES,
+            problem: "outbound-fn serves one target and takes one file; only inbound-fn takes several. Deploy one outbound-fn per target".into(),
+            example: "sync.warehouse.json",
         })
     }
 
@@ -223,6 +236,26 @@ impl Settings {
             }
         }
     }
+}
+
+const SYNC_FILES: &str = "SYNC_FILES";
+
+fn sync_files(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
+    let text = get(SYNC_FILES).unwrap_or_else(|| "sync.json".into());
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let twice = |(i, name): (usize, &String)| names[..i].contains(name);
+    let problem = if names.iter().any(String::is_empty) {
+        "a name between its commas is empty"
+    } else if names.iter().enumerate().any(twice) {
+        "it names a file twice"
+    } else {
+        return Ok(names);
+    };
+    Err(SettingsError::Invalid {
+        name: SYNC_FILES,
+        problem: problem.into(),
+        example: "sync.json,sync.warehouse.json",
+    })
 }
 
 const VAULT: &str = "https://contoso-sync.vault.azure.net";
@@ -409,6 +442,22 @@ mod tests {
         assert!(vault.unwrap().verify_challenge);
         let (_, none) = target(&GOOD[1..]).unwrap();
         assert!(none.is_none());
+    }
+
+    #[test]
+    fn sync_files_are_a_comma_list_without_gaps_and_repetitions() {
+        let read = |text: Option<&str>| sync_files(&|_| text.map(str::to_owned));
+        assert_eq!(read(None).unwrap(), ["sync.json"]);
+        let two = read(Some("sync.json, sync.warehouse.json")).unwrap();
+        assert_eq!(two, ["sync.json", "sync.warehouse.json"]);
+        for (text, problem) in [("sync.json,", "is empty"), ("a.json,a.json", "twice")] {
+            let error = read(Some(text)).unwrap_err().to_string();
+            let example = "e.g. SYNC_FILES=sync.json,sync.warehouse.json";
+            assert!(
+                error.contains(problem) && error.contains(example),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use local_stack::apps::{self, Form};
+use local_stack::apps::{self, Form, SyncFile};
 use local_stack::bus::MessageView;
 use local_stack::stack::{OUTBOUND, Stack, StackConfig};
 use serde_json::{Value, json};
@@ -16,50 +16,102 @@ pub(crate) struct World {
     pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
+/// What differs between worlds.
+struct Setup {
+    sync: Value,
+    /// Sync file of a second target, with a topic.
+    second: Option<Value>,
+    max_retries: u32,
+    settings: BTreeMap<String, String>,
+    form: Form,
+    sessions: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            sync: serde_json::from_str(apps::sync_json()).unwrap(),
+            second: None,
+            max_retries: 12,
+            settings: BTreeMap::new(),
+            form: Form::Queue,
+            sessions: false,
+        }
+    }
+}
+
 impl World {
     pub(crate) async fn start() -> Self {
         Self::with_retries(12).await
     }
 
     pub(crate) async fn with_retries(max_retries: u32) -> Self {
-        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-        Self::with(sync, max_retries).await
+        Self::set_up(Setup {
+            max_retries,
+            ..Setup::default()
+        })
+        .await
     }
 
     pub(crate) async fn with(sync: Value, max_retries: u32) -> Self {
-        Self::set_up(sync, max_retries, BTreeMap::new(), Form::Queue, false).await
+        Self::set_up(Setup {
+            sync,
+            max_retries,
+            ..Setup::default()
+        })
+        .await
     }
 
     /// With app settings on top of the stack's own.
     pub(crate) async fn with_settings(settings: &[(&str, String)]) -> Self {
-        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
         let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
-        Self::set_up(sync, 12, settings.collect(), Form::Queue, false).await
+        Self::set_up(Setup {
+            settings: settings.collect(),
+            ..Setup::default()
+        })
+        .await
     }
 
     /// With a session per row on the outbound queue.
     pub(crate) async fn with_sessions() -> Self {
-        let sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-        Self::set_up(sync, 12, BTreeMap::new(), Form::Queue, true).await
+        Self::set_up(Setup {
+            sessions: true,
+            ..Setup::default()
+        })
+        .await
     }
 
     /// With a topic, for a target of this name.
     pub(crate) async fn with_topic(target: &str) -> Self {
-        let mut sync: Value = serde_json::from_str(apps::sync_json()).unwrap();
-        sync["targetSystem"] = json!(target);
-        Self::set_up(sync, 12, BTreeMap::new(), Form::Topic, false).await
+        let mut setup = Setup {
+            form: Form::Topic,
+            ..Setup::default()
+        };
+        setup.sync["targetSystem"] = json!(target);
+        Self::set_up(setup).await
     }
 
-    async fn set_up(
-        mut sync: Value,
-        max_retries: u32,
-        settings: BTreeMap<String, String>,
-        form: Form,
-        sessions: bool,
-    ) -> Self {
-        sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": max_retries,
-            "inProcessRetries": 0, "configDelaySeconds": 0.5});
-        sync["target"]["timeoutSeconds"] = json!(1);
+    /// With a topic, for the shipped target and a second one.
+    pub(crate) async fn with_second_target(second: Value) -> Self {
+        Self::set_up(Setup {
+            second: Some(second),
+            form: Form::Topic,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    async fn set_up(setup: Setup) -> Self {
+        let hasty = |mut sync: Value| {
+            sync["retry"] = json!({"baseSeconds": 0.2, "factor": 2, "capSeconds": 1, "maxRetries": setup.max_retries,
+                "inProcessRetries": 0, "configDelaySeconds": 0.5});
+            sync["target"]["timeoutSeconds"] = json!(1);
+            sync.to_string()
+        };
+        let second = setup.second.map(|sync| SyncFile {
+            name: "sync.second.json".into(),
+            text: hasty(sync),
+        });
         let binaries = tokio::task::spawn_blocking(apps::binaries)
             .await
             .unwrap()
@@ -68,14 +120,15 @@ impl World {
         let lines = Arc::clone(&log);
         let stack = Stack::start(StackConfig {
             binaries,
-            sync_json: sync.to_string(),
+            sync_json: hasty(setup.sync),
+            further_targets: second.into_iter().collect(),
             rows: 10,
             seed: 1,
-            form,
+            form: setup.form,
             ports: Default::default(),
             instances: 1,
-            sessions,
-            settings,
+            sessions: setup.sessions,
+            settings: setup.settings,
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())
             })),
@@ -128,11 +181,15 @@ impl World {
     }
 
     pub(crate) async fn send(&self, body: &str) {
+        self.send_to(OUTBOUND, body).await;
+    }
+
+    pub(crate) async fn send_to(&self, queue: &str, body: &str) {
         let options = ClientOptions::default();
         let client = Client::from_connection_string(&self.stack.bus.connection_string(), options);
         let client = client.unwrap();
         client
-            .send(OUTBOUND, OutgoingMessage::new(body.to_owned()))
+            .send(queue, OutgoingMessage::new(body.to_owned()))
             .await
             .unwrap();
         client.close().await;

@@ -32,7 +32,7 @@ pub(super) struct Saboteur {
     outage: Outage,
 }
 
-/// A target that is down for a while.
+/// The first target, down for a while.
 enum Outage {
     None,
     Planned(Duration),
@@ -49,7 +49,7 @@ impl Saboteur {
     ) -> Self {
         if profile != Profile::None {
             let heavy = if profile == Profile::Heavy { 3.0 } else { 1.0 };
-            stack.target.set_faults(Faults {
+            let faults = Faults {
                 seed,
                 rate_500: 0.03 * heavy,
                 rate_429: 0.015 * heavy,
@@ -60,7 +60,11 @@ impl Saboteur {
                 rate_reset_after_apply: 0.005 * heavy,
                 latency_ms: 5,
                 ..Faults::default()
-            });
+            };
+            for (target, seed) in stack.targets().zip(seed..) {
+                let faults = faults.clone();
+                target.set_faults(Faults { seed, ..faults });
+            }
             stack.dataverse.set_faults(DataverseFaults {
                 seed,
                 rate_429: 0.01 * heavy,
@@ -86,8 +90,9 @@ impl Saboteur {
         if self.kills_left == 0 || Instant::now() < self.next_kill {
             return 0;
         }
+        let outbound: Vec<_> = stack.outbound_fleets().collect();
         let fleet = if self.rng.random_bool(0.6) {
-            &stack.outbound
+            outbound[self.rng.random_range(0..outbound.len())]
         } else {
             &stack.inbound
         };

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use local_stack::apps::App;
 use local_stack::host::LogLine;
 use serde::{Deserialize, Serialize};
 use sync_core::dataverse::{GOVERNOR, MERGING};
@@ -17,7 +16,7 @@ use sync_core::dataverse::{GOVERNOR, MERGING};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IdentityReport {
     /// The app.
-    pub(crate) app: &'static str,
+    pub(crate) app: String,
     /// A client id, or `app` for the app's own identity.
     pub(crate) identity: String,
     /// Requests it may have under way.
@@ -95,9 +94,9 @@ pub(super) struct Reports(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    identities: BTreeMap<(&'static str, String), Told>,
+    identities: BTreeMap<(String, String), Told>,
     /// Pages and rows by app and process.
-    merging: BTreeMap<(&'static str, u32), (u64, u64)>,
+    merging: BTreeMap<(String, u32), (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -113,23 +112,22 @@ impl Reports {
     }
 
     /// Takes a line of an app's log in. Returns the report if it says that a throttle struck.
-    pub(super) fn take(&self, app: App, line: &LogLine) -> Option<IdentityReport> {
+    pub(super) fn take(&self, app: &str, line: &LogLine) -> Option<IdentityReport> {
         if !line.text.contains(GOVERNOR) && !line.text.contains(MERGING) {
             return None;
         }
         let event: Targeted = serde_json::from_str(&line.text).ok()?;
-        let app = app.binary();
         if event.target == MERGING {
             let event: MergingEvent = serde_json::from_str(&line.text).ok()?;
             let mut state = self.state();
             state
                 .merging
-                .insert((app, event.process), (event.pages, event.rows));
+                .insert((app.to_owned(), event.process), (event.pages, event.rows));
             return None;
         }
         let event: GovernorEvent = serde_json::from_str(&line.text).ok()?;
         let latest = IdentityReport {
-            app,
+            app: app.to_owned(),
             identity: event.identity.clone(),
             concurrency_limit: event.concurrency_limit,
             in_flight: event.in_flight,
@@ -141,7 +139,7 @@ impl Reports {
         let mut state = self.state();
         let told = state
             .identities
-            .entry((app, event.identity))
+            .entry((app.to_owned(), event.identity))
             .or_insert_with(|| Told {
                 latest: latest.clone(),
                 totals: BTreeMap::new(),
@@ -214,19 +212,19 @@ mod tests {
     #[test]
     fn totals_outlive_a_process_that_was_killed_and_throttles_are_told_as_they_come() {
         let reports = Reports::default();
-        assert_eq!(reports.take(App::Outbound, &line(1, 10, 0)), None);
-        let throttled = reports.take(App::Outbound, &line(1, 20, 3)).unwrap();
+        assert_eq!(reports.take("outbound-fn", &line(1, 10, 0)), None);
+        let throttled = reports.take("outbound-fn", &line(1, 20, 3)).unwrap();
         assert_eq!((throttled.requests, throttled.throttled), (20, 3));
         assert_eq!(
-            reports.take(App::Outbound, &line(2, 5, 0)),
+            reports.take("outbound-fn", &line(2, 5, 0)),
             None,
             "a new process"
         );
-        reports.take(App::Inbound, &line(3, 7, 0));
+        reports.take("inbound-fn", &line(3, 7, 0));
         let told = reports.identities();
         assert_eq!(told.len(), 2);
         assert_eq!(
-            (told[1].app, told[1].requests, told[1].throttled),
+            (told[1].app.as_str(), told[1].requests, told[1].throttled),
             ("outbound-fn", 25, 3)
         );
         assert!(
@@ -243,6 +241,6 @@ mod tests {
             text,
             ..line(1, 1, 1)
         };
-        assert_eq!(Reports::default().take(App::Outbound, &odd), None);
+        assert_eq!(Reports::default().take("outbound-fn", &odd), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod governor;
+mod lanes;
 mod ledger;
 mod order;
 mod show;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use local_stack::apps::{self, App, Form};
+use local_stack::apps::{self, Form, SyncFile};
 use local_stack::host::{LineLevel, LogLine};
 use local_stack::stack::{Ports, Stack, StackConfig};
 use serde_json::{Value, json};
@@ -44,15 +45,16 @@ pub(crate) struct Options {
     /// order.
     #[arg(long)]
     sessions: bool,
-    /// Outbound as a topic with a subscription for the target, and one for another target that nobody
-    /// serves: the ledger counts retry copies that stray to it.
+    /// Outbound as a topic, for two targets with a subscription, an outbound-fn and acknowledgement
+    /// columns each, and a third subscription that nobody serves: the ledger counts retry copies that
+    /// stray to it.
     #[arg(long, conflicts_with = "sessions")]
     topic: bool,
     /// What goes wrong: `light` and `heavy` inject failures of the target and of Dataverse, and `heavy`
     /// kills the function apps' processes as well.
     #[arg(long, value_enum, default_value_t = Profile::None)]
     faults: Profile,
-    /// Take the target down for so many seconds once half of the changes are made.
+    /// Take the (first) target down for so many seconds once half of the changes are made.
     #[arg(long, value_name = "SECONDS")]
     outage: Option<u64>,
     /// Stop once every change has reached its end, and print the ledger.
@@ -88,14 +90,22 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let binaries = tokio::task::spawn_blocking(apps::binaries).await??;
 
     let started = Instant::now();
-    let sync_json = local_sync_json()?;
-    let config = SyncConfig::parse(&sync_json, "sync.json")?;
+    let sync_json = local_sync_json(apps::sync_json())?;
+    let mut configs = vec![SyncConfig::parse(&sync_json, "sync.json")?];
+    let mut further_targets = Vec::new();
+    if options.topic {
+        let name = "sync.warehouse.json".to_owned();
+        let text = local_sync_json(apps::sync_warehouse_json())?;
+        configs.push(SyncConfig::parse(&text, &name)?);
+        further_targets.push(SyncFile { name, text });
+    }
     let (show_lines, all) = (Arc::clone(&show), options.logs);
     let reports = Arc::new(Reports::default());
     let told = Arc::clone(&reports);
     let stack = Stack::start(StackConfig {
         binaries,
         sync_json,
+        further_targets,
         rows: options.rows,
         seed: options.seed,
         form: if options.topic {
@@ -111,7 +121,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         settings: Default::default(),
         instances: options.instances.into(),
         sessions: options.sessions,
-        on_line: Some(Arc::new(move |app: App, line: &LogLine| {
+        on_line: Some(Arc::new(move |app: &str, line: &LogLine| {
             if let Some(throttled) = told.take(app, line) {
                 show_lines.throttled(&throttled);
             }
@@ -119,7 +129,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             // gone, as it does in Azure. Only `--logs` shows that.
             let expected = line.text.contains("message-lock-lost");
             if all || line.level > LineLevel::Information && !expected {
-                show_lines.log(app.binary(), line);
+                show_lines.log(app, line);
             }
         })),
     })
@@ -128,7 +138,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
     let mut run = Run {
         stack,
-        config,
+        configs,
         show,
         reports,
         started,
@@ -165,7 +175,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 /// A run under way.
 struct Run {
     stack: Stack,
-    config: SyncConfig,
+    /// In the order of the stack's targets.
+    configs: Vec<SyncConfig>,
     show: Arc<Show>,
     reports: Arc<Reports>,
     started: Instant,
@@ -238,31 +249,33 @@ impl Run {
     }
 
     fn watch(&mut self, planned: u64) {
-        self.show.travels(&self.stack, &self.reports, planned);
+        let lanes = lanes::lanes(&self.stack, &self.configs);
+        self.show
+            .travels(&self.stack, &lanes, &self.reports, planned);
         if self.first_synced.is_none() && self.show.has_seen_one() {
             self.first_synced = Some(self.started.elapsed());
         }
     }
 
     fn ledger(&self) -> Ledger {
-        let mut ledger = Ledger::count(&self.stack, &self.config);
+        let mut ledger = Ledger::count(&self.stack, &self.configs);
         ledger.handler_kills = self.handler_kills;
         ledger.identities = self.reports.identities();
         ledger.mean_page_rows = self.reports.mean_page_rows();
         ledger.recovery_peak_per_second = self
             .outage_ended
-            .map(|ended| ledger::peak(&self.stack, &self.config, ended));
+            .map(|ended| ledger::peak(&self.stack, &self.configs[0], ended));
         ledger.first_synced_ms = self.first_synced.map(|d| d.as_millis());
         ledger.elapsed_ms = self.started.elapsed().as_millis();
         ledger
     }
 }
 
-/// The shipped `sync.json` with the patience of a demonstration: seconds instead of minutes.
-fn local_sync_json() -> anyhow::Result<String> {
-    let mut file: Value = serde_json::from_str(apps::sync_json())?;
+/// A shipped sync file with the patience of a demonstration: seconds instead of minutes.
+fn local_sync_json(shipped: &str) -> anyhow::Result<String> {
+    let mut file: Value = serde_json::from_str(shipped)?;
     let Some(members) = file.as_object_mut() else {
-        bail!("the shipped sync.json is not an object")
+        bail!("a shipped sync file is not an object")
     };
     members.insert(
         "retry".into(),

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use local_stack::bus::QueueCounts;
 use local_stack::host::LogLine;
 use local_stack::stack::{INBOUND, REJECTED, Stack};
+use local_stack::target::Target;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::governor::{IdentityReport, Reports};
+use super::lanes::Lane;
 use super::ledger::Ledger;
 use crate::out;
 
@@ -28,12 +30,14 @@ pub(super) struct Show {
 
 struct State {
     acknowledgements_seen: usize,
-    deliveries_seen: usize,
-    delivered: BTreeMap<String, time::OffsetDateTime>,
+    /// Calls seen, by target.
+    deliveries_seen: BTreeMap<usize, usize>,
+    /// When a change was delivered, by target and correlation id.
+    delivered: BTreeMap<(usize, String), time::OffsetDateTime>,
     counted: Instant,
     last_count: String,
     /// Dead letters shown, by queue and sequence number.
-    dead_shown: BTreeSet<(&'static str, i64)>,
+    dead_shown: BTreeSet<(String, i64)>,
     line_open: bool,
 }
 
@@ -44,7 +48,7 @@ impl Show {
             terminal: std::io::stdout().is_terminal(),
             state: Mutex::new(State {
                 acknowledgements_seen: 0,
-                deliveries_seen: 0,
+                deliveries_seen: BTreeMap::new(),
                 delivered: BTreeMap::new(),
                 counted: Instant::now(),
                 last_count: String::new(),
@@ -98,9 +102,17 @@ impl Show {
     /// Where everything listens; for machines as one line of JSON, the first.
     pub(super) fn endpoints(&self, stack: &Stack) {
         if self.silent {
+            let further = stack.further_targets.iter().map(|further| {
+                let target = &further.target;
+                (
+                    further.name.clone(),
+                    serde_json::json!({"url": target.url(), "apiKey": target.api_key()}),
+                )
+            });
+            let further: serde_json::Map<_, _> = further.collect();
             let endpoints = serde_json::json!({
                 "dataverse": stack.dataverse.url(), "serviceBus": stack.bus.connection_string(),
-                "target": stack.target.url(), "targetApiKey": stack.target.api_key(),
+                "target": stack.target.url(), "targetApiKey": stack.target.api_key(), "furtherTargets": further,
                 "keyVault": stack.vault.url(), "apps": stack.folder(),
                 "outboundPid": stack.outbound.hosts()[0].handler_pid(), "inboundPid": stack.inbound.hosts()[0].handler_pid(),
             });
@@ -108,15 +120,13 @@ impl Show {
             return;
         }
         let mut state = self.state();
+        let targets: Vec<String> = stack.targets().map(Target::url).collect();
         for (name, what) in [
             ("Dataverse", stack.dataverse.url().to_owned()),
             ("Service Bus", stack.bus.connection_string()),
-            ("target", stack.target.url()),
+            ("target", targets.join(", ")),
             ("Key Vault", stack.vault.url().to_owned()),
-            (
-                "apps",
-                format!("{} (outbound-fn, inbound-fn)", stack.folder().display()),
-            ),
+            ("apps", stack.folder().display().to_string()),
         ] {
             self.line(&mut state, &format!("  {name:<12} {what}"));
         }
@@ -128,40 +138,56 @@ impl Show {
     }
 
     /// Shows what has arrived since the last look.
-    pub(super) fn travels(&self, stack: &Stack, reports: &Reports, planned: u64) {
+    pub(super) fn travels(
+        &self,
+        stack: &Stack,
+        lanes: &[Lane<'_>],
+        reports: &Reports,
+        planned: u64,
+    ) {
         let mut state = self.state();
         let acks = stack.dataverse.ack_writes();
         if state.acknowledgements_seen < JOURNEYS && acks.len() > state.acknowledgements_seen {
-            let calls = stack.target.calls();
-            for call in calls
-                .iter()
-                .skip(state.deliveries_seen)
-                .filter(|c| c.applied)
-            {
-                if let Some(id) = &call.correlation_id {
-                    state.delivered.insert(id.clone(), call.at);
+            for (number, lane) in lanes.iter().enumerate() {
+                let calls = lane.target.calls();
+                let seen = state.deliveries_seen.insert(number, calls.len());
+                let new = calls.iter().skip(seen.unwrap_or(0));
+                for call in new.filter(|c| c.applied) {
+                    if let Some(id) = &call.correlation_id {
+                        state.delivered.insert((number, id.clone()), call.at);
+                    }
                 }
             }
-            state.deliveries_seen = calls.len();
             let changes = stack.dataverse.changes();
             let (seen, shown) = (state.acknowledgements_seen, JOURNEYS.min(acks.len()));
             for ack in &acks[seen..shown] {
                 let text = |name: &str| ack.columns.get(name).and_then(Value::as_str);
-                let id = text("dvs_correlationid").unwrap_or_default();
+                // Each target acknowledges in columns of its own.
+                let own = lanes.iter().enumerate().find_map(|(number, lane)| {
+                    let names = &lane.config.tables.get(ack.table)?.ack;
+                    Some((number, lane, names, text(&names.correlation_id)?))
+                });
+                let Some((number, lane, names, id)) = own else {
+                    continue;
+                };
                 let saved = changes.iter().find(|c| c.correlation_id.to_string() == id);
                 let Some(saved) = saved else { continue };
                 let ms = |at: time::OffsetDateTime| (at - saved.at).whole_milliseconds();
                 let delivered = state
                     .delivered
-                    .get(id)
+                    .get(&(number, id.to_owned()))
                     .map_or_else(String::new, |at| format!("{} ms", ms(*at)));
+                let by = match lanes {
+                    [_] => String::new(),
+                    _ => format!("  by {:<12}", lane.config.target_system),
+                };
                 let line = format!(
-                    "{} {:<34} {:<6} delivered {delivered:>7}  acknowledged {:>7}  as {:<9} correlation {}",
+                    "{} {:<34} {:<6} delivered {delivered:>7}  acknowledged {:>7}{by}  as {:<9} correlation {}",
                     self.paint(32, "✓"),
                     name(stack, ack.table, ack.row_id),
                     saved.operation.as_str(),
                     format!("{} ms", ms(ack.at)),
-                    text("dvs_targetid").unwrap_or("-"),
+                    text(&names.target_id).unwrap_or("-"),
                     self.paint(2, id),
                 );
                 self.line(&mut state, &line);
@@ -176,12 +202,15 @@ impl Show {
     fn dead_letters(&self, state: &mut State, stack: &Stack) {
         for queue in stack.entities() {
             let dead = stack.bus.counts(queue).map_or(0, |c| c.dead_letter);
-            let shown = state.dead_shown.iter().filter(|(q, _)| *q == queue).count();
+            let shown = state.dead_shown.iter().filter(|(q, _)| q == queue).count();
             if dead == shown || shown >= JOURNEYS {
                 continue;
             }
             for message in stack.bus.snapshot(queue).unwrap_or_default().dead_letter {
-                if state.dead_shown.insert((queue, message.sequence_number)) {
+                if state
+                    .dead_shown
+                    .insert((queue.to_owned(), message.sequence_number))
+                {
                     let text = message.dead_letter_description.unwrap_or_default();
                     let line = format!("{} dead letter of {queue}: {text}", self.paint(31, "✗"));
                     self.line(state, &line);
@@ -191,7 +220,10 @@ impl Show {
         // Where there are sessions, what is given up goes there; nothing takes it away again.
         let rejected = stack.bus.snapshot(REJECTED).unwrap_or_default().active;
         for message in rejected.into_iter().take(JOURNEYS) {
-            if state.dead_shown.insert((REJECTED, message.sequence_number)) {
+            if state
+                .dead_shown
+                .insert((REJECTED.to_owned(), message.sequence_number))
+            {
                 let text = message.dead_letter_description.unwrap_or_default();
                 let line = format!("{} message in {REJECTED}: {text}", self.paint(31, "✗"));
                 self.line(state, &line);
@@ -213,7 +245,7 @@ impl Show {
         }
         state.counted = Instant::now();
         let counts = |queue| stack.bus.counts(queue).unwrap_or_default();
-        let outbound = stack.outbound_entities().iter().copied().map(counts);
+        let outbound = stack.outbound_entities().map(counts);
         let outbound = outbound.fold(QueueCounts::default(), |a, b| QueueCounts {
             active: a.active + b.active,
             locked: a.locked + b.locked,
@@ -233,7 +265,7 @@ impl Show {
             stack.dataverse.outbox_len(),
             counts[0].active + counts[0].locked,
             counts[0].scheduled,
-            stack.target.counters().applied,
+            stack.targets().map(|t| t.counters().applied).sum::<u64>(),
             counts[1].active + counts[1].locked,
             counts[1].scheduled,
             counts[0].dead_letter + counts[1].dead_letter + counts[2].active,
@@ -299,13 +331,24 @@ impl Show {
             },
         );
         for (name, value) in json.as_object().into_iter().flatten() {
-            if name == "identities" {
+            if name == "identities" || name == "targets" {
                 continue;
             }
             let bad = matches!(name.as_str(), "lost" | "differing" | "outOfOrder")
                 && value != &Value::from(0);
             let text = format!("  {name:<24} {value:>10}");
             let text = if bad { self.paint(31, &text) } else { text };
+            self.line(&mut state, &text);
+        }
+        for (name, target) in &ledger.targets {
+            let text = format!(
+                "  of target {name}: {} delivered, {} dead-lettered, {} pending, {} lost, {} differing",
+                target.deliveries,
+                target.dead_lettered,
+                target.pending,
+                target.lost,
+                target.differing,
+            );
             self.line(&mut state, &text);
         }
         if !ledger.identities.is_empty() {

@@ -40,14 +40,20 @@ impl AckColumns {
     /// All of them.
     #[must_use]
     pub fn all(&self) -> [&str; 7] {
+        self.named().map(|(_, column)| column)
+    }
+
+    /// All of them, each after its key in the file.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, &str); 7] {
         [
-            &self.target_id,
-            &self.state,
-            &self.version,
-            &self.error,
-            &self.acknowledged_on,
-            &self.payload_hash,
-            &self.correlation_id,
+            ("targetId", &self.target_id),
+            ("state", &self.state),
+            ("version", &self.version),
+            ("error", &self.error),
+            ("acknowledgedOn", &self.acknowledged_on),
+            ("payloadHash", &self.payload_hash),
+            ("correlationId", &self.correlation_id),
         ]
     }
 }

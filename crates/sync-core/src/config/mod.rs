@@ -4,6 +4,7 @@ mod ack;
 mod answers;
 mod field;
 mod file;
+mod files;
 mod finding;
 mod operations;
 mod read;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use ack::AckColumns;
 pub use answers::{AnswerClass, Answers};
 pub use field::{Field, Reads};
+pub use files::SyncFiles;
 pub use finding::Finding;
 use finding::Findings;
 pub use operations::{Call, Find, Operations, PathTemplate, Pointer, Success};
@@ -48,7 +50,7 @@ pub struct SyncConfig {
 pub enum ConfigError {
     /// The file cannot be read.
     #[error(
-        "cannot read {path}: {source}. Every app package needs its sync.json beside host.json."
+        "cannot read {path}: {source}. Every app package needs sync.json beside host.json, or the files that setting SYNC_FILES names, e.g. SYNC_FILES=sync.json,sync.warehouse.json."
     )]
     Unreadable {
         /// The file.
@@ -63,6 +65,12 @@ pub enum ConfigError {
         path: String,
         /// Everything that is wrong.
         findings: Vec<Finding>,
+    },
+    /// Several files are usable, but not side by side.
+    #[error("the files of setting SYNC_FILES do not go together:\n  - {}", findings.join("\n  - "))]
+    Clash {
+        /// One sentence each, naming the files.
+        findings: Vec<String>,
     },
 }
 

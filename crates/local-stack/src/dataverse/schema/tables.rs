@@ -19,7 +19,7 @@ const INDUSTRIES: &[i64] = &[
     27, 28, 29, 30, 31, 32, 33,
 ];
 
-/// The integration's own columns: what an acknowledgement writes.
+/// The integration's own columns: what acknowledgements write, for each target its own.
 const ACKNOWLEDGEMENT: &[(&str, Kind)] = &[
     ("dvs_targetid", Text(100)),
     ("dvs_ackstate", Whole),
@@ -28,6 +28,14 @@ const ACKNOWLEDGEMENT: &[(&str, Kind)] = &[
     ("dvs_ackon", Time),
     ("dvs_ackhash", Text(100)),
     ("dvs_correlationid", Text(100)),
+    // The same for the second target, `sync.warehouse.json`.
+    ("dvs_warehouseid", Text(100)),
+    ("dvs_warehousestate", Whole),
+    ("dvs_warehouseversion", Text(20)),
+    ("dvs_warehouseerror", Memo(4000)),
+    ("dvs_warehouseon", Time),
+    ("dvs_warehousehash", Text(100)),
+    ("dvs_warehousecorrelationid", Text(100)),
 ];
 
 pub(super) fn all() -> Vec<Table> {

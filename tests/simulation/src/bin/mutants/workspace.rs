@@ -10,9 +10,10 @@ use crate::child::{Ended, run};
 use crate::mutant::Mutant;
 
 /// What is copied.
-const PARTS: [&str; 5] = [
+const PARTS: [&str; 6] = [
     "Cargo.lock",
     "sync.json",
+    "sync.warehouse.json",
     "crates/service-bus",
     "crates/sync-core",
     "tests/simulation",

@@ -4,20 +4,23 @@
 //! target holds. Nothing the function apps claim is believed; how their identities fare, which nobody
 //! else can know, stands beside it and decides nothing.
 
+mod held;
+mod places;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use local_stack::bus::MessageView;
-use local_stack::dataverse::{Change, Operation};
-use local_stack::stack::{REJECTED, Stack, WITNESS};
+use local_stack::stack::{Stack, WITNESS};
 use serde::Serialize;
-use serde_json::{Map, Value};
 use sync_core::config::SyncConfig;
-use sync_core::mapping;
 use sync_core::message::ORIGINAL_MESSAGE_ID;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::governor::IdentityReport;
+use super::lanes::{Lane, lanes};
+use held::Held;
+use places::{Places, dead_messages};
 
 /// What became of everything.
 #[derive(Debug, Default, Serialize)]
@@ -35,7 +38,8 @@ pub(crate) struct Ledger {
     pub(crate) retries: u64,
     /// Messages in the dead-letter queues, and in the queue of rejected ones.
     pub(crate) dead_lettered: usize,
-    /// Notifications still in the outbox or on a queue.
+    /// Notifications still in the outbox or on a queue. This and what is counted of them below: over all
+    /// targets.
     pub(crate) pending: usize,
     /// Notifications neither acknowledged at their version or a newer one, nor dead-lettered, nor
     /// pending.
@@ -45,6 +49,9 @@ pub(crate) struct Ledger {
     pub(crate) out_of_order: Option<usize>,
     /// Rows whose state in the target is not the mapping of the Dataverse row.
     pub(crate) differing: usize,
+    /// With several targets: how each fared, by `targetSystem`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) targets: BTreeMap<String, TargetLedger>,
     /// With a topic: new notifications that reached the subscription of another target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) witnessed: Option<usize>,
@@ -75,6 +82,17 @@ pub(crate) struct Ledger {
     pub(crate) elapsed_ms: u128,
 }
 
+/// What became of everything at one of several targets; the members mean what they mean in [`Ledger`].
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TargetLedger {
+    pub(crate) deliveries: u64,
+    pub(crate) dead_lettered: usize,
+    pub(crate) pending: usize,
+    pub(crate) lost: usize,
+    pub(crate) differing: usize,
+}
+
 impl Ledger {
     /// Whether the promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
@@ -82,21 +100,34 @@ impl Ledger {
         self.lost == 0 && self.differing == 0 && strays.iter().all(|n| n.unwrap_or(0) == 0)
     }
 
-    /// Counts.
-    pub(crate) fn count(stack: &Stack, config: &SyncConfig) -> Self {
+    /// Counts. `configs` are the sync files in the order of the stack's targets.
+    pub(crate) fn count(stack: &Stack, configs: &[SyncConfig]) -> Self {
+        let lanes = lanes(stack, configs);
         // The queues first: what they let go of in between shows up further along the way.
-        let places = Places::of(stack);
+        let dead_lettered = dead_messages(stack);
+        let places: Vec<_> = lanes.iter().map(|lane| Places::of(stack, lane)).collect();
         let (changes, counters) = (stack.dataverse.changes(), stack.dataverse.counters());
-        let target = Held::of(stack, config);
+        let rows: BTreeSet<_> = changes.iter().map(|c| (c.table, c.row_id)).collect();
         let mut ledger = Self {
             changes: changes.len(),
-            deliveries: stack.target.counters().applied,
+            notifications: changes.iter().filter_map(|c| c.notification_id).count(),
             acknowledgements: stack.dataverse.ack_writes().len(),
-            dead_lettered: places.dead_messages,
+            dead_lettered,
             dataverse_requests: counters.integration.total(),
             swept: counters.post_failures,
             ..Self::default()
         };
+        for (lane, places) in lanes.iter().zip(&places) {
+            let one = TargetLedger::count(stack, lane, places, &rows);
+            ledger.deliveries += one.deliveries;
+            ledger.pending += one.pending;
+            ledger.lost += one.lost;
+            ledger.differing += one.differing;
+            if lanes.len() > 1 {
+                let name = lane.config.target_system.clone();
+                ledger.targets.insert(name, one);
+            }
+        }
         if let Some(witness) = stack.bus.snapshot(WITNESS) {
             let is_copy = |m: &&MessageView| m.properties.contains_key(ORIGINAL_MESSAGE_ID);
             let copies = witness.active.iter().filter(is_copy).count();
@@ -109,29 +140,42 @@ impl Ledger {
                 ledger.redeliveries += counters.abandoned + counters.lock_expiries;
             }
         }
-        let mut rows = BTreeSet::new();
-        for change in &changes {
-            rows.insert((change.table, change.row_id));
-            let Some(id) = change.notification_id else {
-                continue;
-            };
-            ledger.notifications += 1;
-            let id = id.to_string();
-            if places.pending.contains(&id) {
-                ledger.pending += 1;
-            } else if !places.dead.contains(&id) && !target.is_acknowledged(stack, change) {
-                ledger.lost += 1;
-            }
-        }
-        ledger.differing = rows
-            .iter()
-            .filter(|(table, id)| target.differs(stack, table, *id))
-            .count();
         #[allow(clippy::cast_precision_loss)] // counts far below 2^52
         if !rows.is_empty() {
             ledger.dataverse_requests_per_row =
                 ledger.dataverse_requests as f64 / rows.len() as f64;
         }
+        ledger
+    }
+}
+
+impl TargetLedger {
+    fn count(
+        stack: &Stack,
+        lane: &Lane<'_>,
+        places: &Places,
+        rows: &BTreeSet<(&'static str, Uuid)>,
+    ) -> Self {
+        let target = Held::of(lane);
+        let mut ledger = Self {
+            deliveries: lane.target.counters().applied,
+            ..Self::default()
+        };
+        for change in stack.dataverse.changes() {
+            let Some(id) = change.notification_id else {
+                continue;
+            };
+            let id = id.to_string();
+            if places.pending.contains(&id) {
+                ledger.pending += 1;
+            } else if places.dead.contains(&id) {
+                ledger.dead_lettered += 1;
+            } else if !target.is_acknowledged(stack, &change) {
+                ledger.lost += 1;
+            }
+        }
+        let differs = |(table, id): &&(&str, Uuid)| target.differs(stack, table, *id);
+        ledger.differing = rows.iter().filter(differs).count();
         ledger
     }
 }
@@ -152,114 +196,4 @@ pub(crate) fn peak(stack: &Stack, config: &SyncConfig, ended: OffsetDateTime) ->
             .count()
     };
     calls.iter().map(within).max().unwrap_or(0)
-}
-
-/// Which notifications are where, by the broker's and the outbox table's records.
-struct Places {
-    pending: BTreeSet<String>,
-    dead: BTreeSet<String>,
-    dead_messages: usize,
-}
-
-impl Places {
-    fn of(stack: &Stack) -> Self {
-        let mut places = Self {
-            pending: BTreeSet::new(),
-            dead: BTreeSet::new(),
-            dead_messages: 0,
-        };
-        for row in stack.dataverse.outbox() {
-            if let Some(id) = row.get("dvs_messageid").and_then(Value::as_str) {
-                places.pending.insert(id.to_owned());
-            }
-        }
-        for entity in stack.entities() {
-            let Some(snapshot) = stack.bus.snapshot(entity) else {
-                continue;
-            };
-            let waiting = [
-                &snapshot.active,
-                &snapshot.locked,
-                &snapshot.scheduled,
-                &snapshot.deferred,
-            ];
-            places
-                .pending
-                .extend(waiting.into_iter().flatten().filter_map(notification_id));
-            places
-                .dead
-                .extend(snapshot.dead_letter.iter().filter_map(notification_id));
-            places.dead_messages += snapshot.dead_letter.len();
-        }
-        // Where there are sessions, a message that is given up goes there.
-        let rejected = stack.bus.snapshot(REJECTED).unwrap_or_default().active;
-        places
-            .dead
-            .extend(rejected.iter().filter_map(notification_id));
-        places.dead_messages += rejected.len();
-        places
-    }
-}
-
-/// The notification a message is or answers; both kinds of body name it.
-fn notification_id(message: &MessageView) -> Option<String> {
-    let body: Value = serde_json::from_slice(&message.body).ok()?;
-    body.get("notificationId")?.as_str().map(str::to_owned)
-}
-
-/// What the target holds, and what it should hold.
-struct Held<'a> {
-    config: &'a SyncConfig,
-    rows: BTreeMap<(String, String), Map<String, Value>>,
-}
-
-impl<'a> Held<'a> {
-    fn of(stack: &Stack, config: &'a SyncConfig) -> Self {
-        let rows = stack.target.rows().into_iter();
-        let rows = rows
-            .map(|r| ((format!("/{}", r.entity), r.external_id), r.body))
-            .collect();
-        Self { config, rows }
-    }
-
-    fn get(&self, table: &str, id: Uuid) -> Option<&Map<String, Value>> {
-        let path = &self.config.tables.get(table)?.target.write.path;
-        let path = path.fill(id, None);
-        let (entity, id) = path.rsplit_once('/')?;
-        self.rows.get(&(entity.to_owned(), id.to_owned()))
-    }
-
-    /// Whether the row says so itself. A deleted row can no longer say anything; then the target must
-    /// have forgotten it.
-    fn is_acknowledged(&self, stack: &Stack, change: &Change) -> bool {
-        let Some(row) = stack.dataverse.row(change.table, change.row_id) else {
-            return self.get(change.table, change.row_id).is_none();
-        };
-        let Some(table) = self.config.tables.get(change.table) else {
-            return false;
-        };
-        let version = row.get(&table.ack.version).and_then(Value::as_str);
-        let version: Option<i64> = version.and_then(|v| v.parse().ok());
-        debug_assert!(
-            change.operation != Operation::Delete,
-            "a deleted row never comes back here"
-        );
-        version.is_some_and(|version| version >= change.version)
-    }
-
-    fn differs(&self, stack: &Stack, table: &str, id: Uuid) -> bool {
-        let should = stack.dataverse.row(table, id).and_then(|mut row| {
-            let config = self.config.tables.get(table)?;
-            for navigation in config.expand().into_keys() {
-                let related = stack.dataverse.related(table, id, navigation);
-                row.insert(
-                    navigation.into(),
-                    related.map_or(Value::Null, Value::Object),
-                );
-            }
-            let payload = mapping::map(config, &row);
-            payload.ok().map(|p| p.body)
-        });
-        self.get(table, id) != should.as_ref()
-    }
 }
