@@ -14,7 +14,7 @@ use crate::bus::config::BrokerConfig;
 use crate::bus::durable::{Data, DataError, Journal};
 use crate::bus::fault::{Hit, Operation, Script, Scripts};
 use crate::bus::queue::waiters::ConsumerId;
-use crate::bus::security::Security;
+use crate::bus::security::{Security, covers};
 use crate::bus::timeouts::Timeouts;
 
 /// The entities of a broker, the means to reach its connections, and the faults that wait for them.
@@ -74,6 +74,14 @@ impl Hub {
     /// The entity of that name, whatever its case.
     pub(crate) fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
         self.router.entity(name)
+    }
+
+    /// Whether a token can be put for that path: of a subscription only the topic is looked at, and
+    /// a path may be one that others begin with, as the namespace's own.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let mut paths = self.router.entities().map(|(known, _)| known);
+        let topic = path.split("/subscriptions/").next().unwrap_or_default();
+        self.entity(topic).is_some() || paths.any(|known| covers(path, known))
     }
 
     pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<Entity>> {
