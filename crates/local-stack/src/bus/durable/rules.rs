@@ -24,7 +24,7 @@ struct Stored {
 enum Kept {
     /// A rule of the configuration, by its place there. Its parameters are known only there.
     Configured(u32),
-    Added(StoredRule),
+    Added(Box<StoredRule>),
 }
 
 #[derive(Serialize, Deserialize, PartialEq)]
@@ -55,7 +55,7 @@ pub(crate) fn encode<'r>(
         let place = configured.iter().position(|known| known == rule);
         match place.and_then(|place| u32::try_from(place).ok()) {
             Some(place) => Ok(Kept::Configured(place)),
-            None => store(rule).map(Kept::Added),
+            None => store(rule).map(Box::new).map(Kept::Added),
         }
     };
     to_bytes(&Stored {
@@ -75,7 +75,7 @@ pub(super) fn decode(configured: &[Rule], bytes: &[u8]) -> Result<Option<Vec<Rul
         return Ok(None);
     }
     let rule = |kept| match kept {
-        Kept::Added(rule) => restore(rule),
+        Kept::Added(rule) => restore(*rule),
         Kept::Configured(place) => usize::try_from(place)
             .ok()
             .and_then(|place| configured.get(place).cloned())
