@@ -44,6 +44,10 @@ enum Part {
         /// Queues and topics in the shape of Microsoft's emulator's Config.json.
         #[arg(long, conflicts_with_all = ["queues", "topics"])]
         config: Option<PathBuf>,
+        /// Keep everything in this directory, so that a restart loses nothing; without it all is in
+        /// memory.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
         /// Verify tokens: the key of the connection string is good, others are not.
         #[arg(long)]
         verify_tokens: bool,
@@ -102,6 +106,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             queues,
             topics,
             config,
+            data,
             verify_tokens,
             admin_listen,
         } => {
@@ -126,6 +131,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 }
             };
             config.listen = options.listen;
+            config.data = data;
             if verify_tokens {
                 config.security.get_or_insert_default();
             }
@@ -152,11 +158,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
                 where_it_is["admin"] = json!(admin.url());
             }
             say(options.json, &where_it_is);
-            stopped().await?;
+            let is_broken = tokio::select! {
+                stopped = stopped() => stopped.map(|()| false)?,
+                () = broker.broken() => true,
+            };
             if let Some(admin) = admin {
                 admin.shutdown().await;
             }
             broker.shutdown().await;
+            if is_broken {
+                bail!("the broker has stopped: its data could not be written any more");
+            }
         }
         Part::Dataverse {
             rows,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::client;
 use crate::error::{Error, ErrorKind};
@@ -184,16 +184,7 @@ impl Receiver {
                 self.link.insert(attached)
             }
         };
-        let wanted = u32::try_from(max).unwrap_or(u32::MAX).min(self.credit);
-        link.grant(wanted).await?;
-        if let Ok(message) = timeout_at(until, link.next()).await {
-            self.ready.push_back(message?);
-        }
-        while self.ready.len() < max
-            && let Some(message) = link.next_now()
-        {
-            self.ready.push_back(message?);
-        }
+        link.fill(&mut self.ready, max, self.credit, until).await?;
         if self.mode == ReceiveMode::ReceiveAndDelete && link.has_credit() {
             // Whatever the broker may still send is deleted there as it is sent: take the credit
             // back, so that it reaches the caller instead of waiting here for a call that may not come.

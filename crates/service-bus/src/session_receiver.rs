@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind};
 use crate::link::inlet::Inlet;
@@ -263,23 +263,11 @@ impl SessionReceiver {
         let Some(link) = &mut self.link else {
             return Err(ErrorKind::Closed);
         };
-        let wanted = u32::try_from(max).unwrap_or(u32::MAX).min(self.credit);
-        link.grant(wanted).await?;
         tokio::select! {
             biased;
-            next = timeout_at(until, link.next()) => {
-                if let Ok(message) = next {
-                    self.ready.push_back(message?);
-                }
-            }
-            () = self.namespace.closing() => return Err(ErrorKind::Closed),
+            filled = link.fill(&mut self.ready, max, self.credit, until) => filled,
+            () = self.namespace.closing() => Err(ErrorKind::Closed),
         }
-        while self.ready.len() < max
-            && let Some(message) = link.next_now()
-        {
-            self.ready.push_back(message?);
-        }
-        Ok(())
     }
 
     /// Notes that the link is gone; what later calls are told.

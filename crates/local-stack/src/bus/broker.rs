@@ -1,14 +1,17 @@
 //! A running broker.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::{BrokerConfig, ConfigError};
+use super::durable::{self, Data, DataError, Progress};
 use super::hooks::Hooks;
 use super::queue::SubQueue;
 use super::security::LOCAL_KEY;
@@ -47,8 +50,15 @@ impl Broker {
             addr: listen,
             source,
         })?;
-        let hub = Arc::new(Hub::new(config, &system_clock()));
+        let data = match config.data.clone() {
+            Some(dir) => Some(open(dir).await?),
+            None => None,
+        };
+        let hub = Arc::new(Hub::new(config, &system_clock(), data)?);
         let tasks = TaskTracker::new();
+        if let Some(journal) = &hub.journal {
+            tasks.spawn(stop_when_broken(journal.progress(), hub.stop.clone()));
+        }
         for entity in hub.entities() {
             tasks.spawn(Arc::clone(entity).keep_time(hub.stop.clone()));
         }
@@ -133,7 +143,13 @@ impl Broker {
         self.hub.drop_connections();
     }
 
-    /// Closes all connections and stops listening. Messages are gone with the broker.
+    /// Waits until the broker has stopped by itself, because its data cannot be written any more.
+    pub async fn broken(&self) {
+        self.hub.stop.cancelled().await;
+    }
+
+    /// Closes all connections and stops listening. Messages are gone with the broker, unless it has
+    /// a data directory.
     pub async fn shutdown(self) {
         self.hub.stop.cancel();
         self.tasks.close();
@@ -142,6 +158,12 @@ impl Broker {
             .is_err()
         {
             tracing::warn!("The broker stopped before all of its connections had ended");
+        }
+        if let Some(journal) = self.hub.journal.clone() {
+            let closed = tokio::task::spawn_blocking(move || journal.close());
+            if let Err(error) = closed.await {
+                tracing::warn!(error = %error, "The broker's data were not closed");
+            }
         }
     }
 
@@ -176,6 +198,9 @@ pub enum StartError {
     /// The configuration cannot be served.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
@@ -184,6 +209,31 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// Opens a data directory, away from the tasks that must not block.
+async fn open(dir: PathBuf) -> Result<Data, DataError> {
+    let file = dir.clone();
+    tokio::task::spawn_blocking(move || durable::open(&dir))
+        .await
+        .unwrap_or_else(|panic| {
+            // Bytes that nobody foresaw.
+            Err(DataError::Damaged {
+                file,
+                problem: panic.to_string(),
+            })
+        })
+}
+
+async fn stop_when_broken(mut progress: watch::Receiver<Progress>, stop: CancellationToken) {
+    tokio::select! {
+        broken = progress.wait_for(|progress| progress.is_broken) => {
+            if broken.is_ok() {
+                stop.cancel();
+            }
+        }
+        () = stop.cancelled() => {}
+    }
 }
 
 async fn accept(listener: TcpListener, hub: Arc<Hub>, tasks: TaskTracker) {

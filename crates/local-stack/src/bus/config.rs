@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::queue::MAX_LOCK_DURATION;
@@ -29,6 +30,9 @@ pub struct BrokerConfig {
     pub security: Option<Security>,
     /// How long idle links and connections are kept.
     pub timeouts: Timeouts,
+    /// The directory in which everything is kept that a restart must not lose; `None` keeps it in
+    /// memory only.
+    pub data: Option<PathBuf>,
 }
 
 impl BrokerConfig {
@@ -41,6 +45,7 @@ impl BrokerConfig {
             max_message_size: STANDARD_MESSAGE_SIZE,
             security: None,
             timeouts: Timeouts::default(),
+            data: None,
         }
     }
 

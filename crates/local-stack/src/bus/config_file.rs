@@ -105,28 +105,22 @@ impl Queue {
             name, properties, ..
         } = self;
         let mut config = QueueConfig::named(name);
-        let duration = |setting: &str, text: Option<String>| {
-            read_duration(text)
-                .map_err(|problem| QueueConfig::named(&config.name).wrong(setting, &problem))
+        let wrong = |setting: &str, problem: &str| config.wrong(setting, problem);
+        let lock = duration("LockDuration", properties.lock_duration, &wrong)?;
+        let limits = Limits {
+            time_to_live: properties.default_message_time_to_live,
+            is_detecting: properties.requires_duplicate_detection,
+            window: properties.duplicate_detection_history_time_window,
+            megabytes: properties.max_size_in_megabytes,
         };
-        let lock = duration("LockDuration", properties.lock_duration)?;
-        let ttl = duration(
-            "DefaultMessageTimeToLive",
-            properties.default_message_time_to_live,
-        )?;
-        let window = duration(
-            "DuplicateDetectionHistoryTimeWindow",
-            properties.duplicate_detection_history_time_window,
-        )?;
+        let limits = limits.read(&wrong)?;
         config.lock_duration = lock.unwrap_or(config.lock_duration);
         config.max_delivery_count = properties
             .max_delivery_count
             .unwrap_or(config.max_delivery_count);
-        config.default_ttl = limited(ttl);
-        config.duplicate_detection_window =
-            detection_window(properties.requires_duplicate_detection, window);
-        config.max_size = size_limit(properties.max_size_in_megabytes)
-            .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
+        config.default_ttl = limits.default_ttl;
+        config.duplicate_detection_window = limits.duplicate_detection_window;
+        config.max_size = limits.max_size;
         config.requires_session = properties.requires_session;
         config.forward_to = named(properties.forward_to);
         config.forward_dead_letters_to = named(properties.forward_dead_lettered_messages_to);
@@ -140,36 +134,59 @@ fn named(name: Option<String>) -> Option<String> {
     name.filter(|name| !name.is_empty())
 }
 
-fn read_duration(text: Option<String>) -> Result<Option<Duration>, String> {
+/// An error about a setting of the entity at hand: the setting, and what is wrong with it.
+type Wrong<'w> = &'w dyn Fn(&str, &str) -> ConfigError;
+
+fn duration(
+    setting: &str,
+    text: Option<String>,
+    wrong: Wrong<'_>,
+) -> Result<Option<Duration>, ConfigError> {
     let Some(text) = text else {
         return Ok(None);
     };
     match iso_duration::parse(&text) {
         Some(duration) => Ok(Some(duration)),
-        None => Err(format!(
-            "{text:?} is not an ISO 8601 duration such as \"PT1M\""
-        )),
+        None => {
+            let problem = format!("{text:?} is not an ISO 8601 duration such as \"PT1M\"");
+            Err(wrong(setting, &problem))
+        }
     }
 }
 
-/// The window of duplicate detection, if that is on.
-fn detection_window(is_required: bool, window: Option<Duration>) -> Option<Duration> {
-    // The service's default window.
-    is_required.then(|| window.unwrap_or(10.std_minutes()))
+/// What the file says of queues and of topics alike.
+struct Limits {
+    time_to_live: Option<String>,
+    is_detecting: bool,
+    window: Option<String>,
+    megabytes: Option<f64>,
 }
 
-/// A time to live that is a limit at all.
-fn limited(ttl: Option<Duration>) -> Option<Duration> {
-    ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS)
+struct ReadLimits {
+    default_ttl: Option<Duration>,
+    duplicate_detection_window: Option<Duration>,
+    max_size: Option<u64>,
 }
 
-/// The most bytes an entity holds, if that is limited.
-fn size_limit(megabytes: Option<f64>) -> Result<Option<u64>, &'static str> {
-    match megabytes {
-        // Whole numbers in Azure; tests do with less.
-        Some(megabytes) if megabytes > 0.0 => Ok(Some((megabytes * 1024.0 * 1024.0) as u64)),
-        Some(_) => Err("must be above zero"),
-        None => Ok(None),
+impl Limits {
+    fn read(self, wrong: Wrong<'_>) -> Result<ReadLimits, ConfigError> {
+        let ttl = duration("DefaultMessageTimeToLive", self.time_to_live, wrong)?;
+        let setting = "DuplicateDetectionHistoryTimeWindow";
+        let window = duration(setting, self.window, wrong)?;
+        let max_size = match self.megabytes {
+            // Whole numbers in Azure; tests do with less.
+            Some(megabytes) if megabytes > 0.0 => Some((megabytes * 1024.0 * 1024.0) as u64),
+            Some(_) => return Err(wrong("MaxSizeInMegabytes", "must be above zero")),
+            None => None,
+        };
+        Ok(ReadLimits {
+            default_ttl: ttl.filter(|ttl| ttl.as_secs() / 86_400 < FOR_EVER_DAYS),
+            // The service's default window.
+            duplicate_detection_window: self
+                .is_detecting
+                .then(|| window.unwrap_or(10.std_minutes())),
+            max_size,
+        })
     }
 }
 

@@ -24,12 +24,15 @@
 //! Beside them, what tests need of a namespace: `fault` and [`Hooks`] make it misbehave on purpose,
 //! [`Security`] has it look at tokens, [`Timeouts`] has it lose patience.
 //!
-//! Not here: transactions, persistence, TLS.
+//! `durable` keeps in a directory what a restart must not lose; without one all is in memory.
+//!
+//! Not here: transactions, TLS.
 
 mod admin;
 mod broker;
 mod config;
 mod config_file;
+mod durable;
 mod fault;
 mod filter;
 #[cfg(feature = "fuzzing")]
@@ -50,6 +53,7 @@ pub use broker::{Broker, StartError};
 pub use config::{
     BrokerConfig, ConfigError, PREMIUM_MESSAGE_SIZE, QueueConfig, STANDARD_MESSAGE_SIZE,
 };
+pub use durable::DataError;
 pub use fault::{Chance, ConnectionView, Disturbance, Fault, Operation, SERVER_BUSY, Script, Whom};
 pub use filter::{CorrelationFilter, Rule, RuleError};
 pub use hooks::Hooks;

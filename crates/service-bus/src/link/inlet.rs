@@ -1,6 +1,6 @@
 //! A link to receive on, and to settle on what it received.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use fe2o3_amqp_types::messaging::{Body, Source};
 use futures_util::FutureExt;
 use serde_amqp::Value as Amqp;
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::session;
@@ -147,7 +147,7 @@ impl Inlet {
     }
 
     /// Lets the broker send until `credit` messages are on their way. Never takes credit back.
-    pub(crate) async fn grant(&mut self, credit: u32) -> Result<(), ErrorKind> {
+    async fn grant(&mut self, credit: u32) -> Result<(), ErrorKind> {
         if self.outstanding < credit {
             self.receiver.set_credit(credit).await.map_err(of_state)?;
             self.outstanding = credit;
@@ -155,8 +155,30 @@ impl Inlet {
         Ok(())
     }
 
+    /// Waits for messages until then, and puts the first of them and what has come with it, up to
+    /// `max` in all, into `ready`. The broker may have `credit` under way at most. Cancel-safe.
+    pub(crate) async fn fill(
+        &mut self,
+        ready: &mut VecDeque<ReceivedMessage>,
+        max: usize,
+        credit: u32,
+        until: Instant,
+    ) -> Result<(), ErrorKind> {
+        let wanted = u32::try_from(max).unwrap_or(u32::MAX).min(credit);
+        self.grant(wanted).await?;
+        if let Ok(message) = timeout_at(until, self.next()).await {
+            ready.push_back(message?);
+        }
+        while ready.len() < max
+            && let Some(message) = self.next_now()
+        {
+            ready.push_back(message?);
+        }
+        Ok(())
+    }
+
     /// The next message. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<ReceivedMessage, ErrorKind> {
+    async fn next(&mut self) -> Result<ReceivedMessage, ErrorKind> {
         loop {
             match self.receiver.recv::<Body<Amqp>>().await {
                 Ok(delivery) => {
@@ -183,7 +205,7 @@ impl Inlet {
     }
 
     /// The next message, if it has arrived.
-    pub(crate) fn next_now(&mut self) -> Option<Result<ReceivedMessage, ErrorKind>> {
+    fn next_now(&mut self) -> Option<Result<ReceivedMessage, ErrorKind>> {
         self.next().now_or_never()
     }
 

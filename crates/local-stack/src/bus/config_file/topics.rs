@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_amqp::Value;
 
-use super::{Properties, Queue, detection_window, limited, read_duration, size_limit};
+use super::{Limits, Properties, Queue};
 use crate::bus::config::ConfigError;
 use crate::bus::filter::{CorrelationFilter, Rule as ParsedRule, RuleError};
 use crate::bus::topic::{SubscriptionConfig, TopicConfig, relabelled, subscription_path, wrong};
@@ -107,22 +107,16 @@ impl Topic {
             ..
         } = self;
         let mut config = TopicConfig::named(name);
-        let duration = |setting: &str, text| {
-            read_duration(text).map_err(|problem| config.wrong(setting, &problem))
+        let limits = Limits {
+            time_to_live: properties.default_message_time_to_live,
+            is_detecting: properties.requires_duplicate_detection,
+            window: properties.duplicate_detection_history_time_window,
+            megabytes: properties.max_size_in_megabytes,
         };
-        let ttl = duration(
-            "DefaultMessageTimeToLive",
-            properties.default_message_time_to_live,
-        )?;
-        let window = duration(
-            "DuplicateDetectionHistoryTimeWindow",
-            properties.duplicate_detection_history_time_window,
-        )?;
-        config.default_ttl = limited(ttl);
-        config.duplicate_detection_window =
-            detection_window(properties.requires_duplicate_detection, window);
-        config.max_size = size_limit(properties.max_size_in_megabytes)
-            .map_err(|problem| config.wrong("MaxSizeInMegabytes", problem))?;
+        let limits = limits.read(&|setting, problem| config.wrong(setting, problem))?;
+        config.default_ttl = limits.default_ttl;
+        config.duplicate_detection_window = limits.duplicate_detection_window;
+        config.max_size = limits.max_size;
         let subscriptions = subscriptions
             .into_iter()
             .map(|subscription| subscription.into_config(&config.name));

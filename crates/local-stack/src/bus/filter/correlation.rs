@@ -33,27 +33,67 @@ pub struct CorrelationFilter {
 }
 
 impl CorrelationFilter {
-    /// The conditions on system properties, by their position in the properties section.
-    fn fields(&self) -> [(Option<&String>, usize); 8] {
+    /// A filter of these texts, in the order of [`CorrelationFilter::texts`].
+    pub(crate) fn new(texts: [Option<String>; 8], properties: BTreeMap<String, Value>) -> Self {
+        let [
+            correlation_id,
+            message_id,
+            to,
+            reply_to,
+            label,
+            session_id,
+            reply_to_session_id,
+            content_type,
+        ] = texts;
+        CorrelationFilter {
+            correlation_id,
+            message_id,
+            to,
+            reply_to,
+            label,
+            session_id,
+            reply_to_session_id,
+            content_type,
+            properties,
+        }
+    }
+
+    /// What it says of system properties, in the order in which the wire format has them.
+    pub(crate) fn texts(&self) -> [Option<&String>; 8] {
         [
-            (self.correlation_id.as_ref(), CORRELATION_ID),
-            (self.message_id.as_ref(), MESSAGE_ID),
-            (self.to.as_ref(), 2),
-            (self.reply_to.as_ref(), 4),
-            (self.label.as_ref(), SUBJECT),
-            (self.session_id.as_ref(), GROUP_ID),
-            (self.reply_to_session_id.as_ref(), 12),
-            (self.content_type.as_ref(), CONTENT_TYPE),
+            self.correlation_id.as_ref(),
+            self.message_id.as_ref(),
+            self.to.as_ref(),
+            self.reply_to.as_ref(),
+            self.label.as_ref(),
+            self.session_id.as_ref(),
+            self.reply_to_session_id.as_ref(),
+            self.content_type.as_ref(),
         ]
+    }
+
+    /// The conditions on system properties, by their position in the properties section.
+    fn fields(&self) -> impl Iterator<Item = (Option<&String>, usize)> {
+        let positions = [
+            CORRELATION_ID,
+            MESSAGE_ID,
+            2,
+            4,
+            SUBJECT,
+            GROUP_ID,
+            12,
+            CONTENT_TYPE,
+        ];
+        self.texts().into_iter().zip(positions)
     }
 
     /// Whether it asks for nothing, which the service does not take.
     pub(super) fn is_empty(&self) -> bool {
-        self.properties.is_empty() && self.fields().iter().all(|(wanted, _)| wanted.is_none())
+        self.properties.is_empty() && self.texts().iter().all(Option::is_none)
     }
 
     pub(super) fn matches(&self, subject: &Subject) -> bool {
-        let has_fields = self.fields().into_iter().all(|(wanted, position)| {
+        let has_fields = self.fields().all(|(wanted, position)| {
             wanted.is_none_or(|wanted| subject.text_field(position).as_ref() == Some(wanted))
         });
         has_fields

@@ -24,10 +24,10 @@ const DEAD_LETTER_SOURCE: &str = "x-opt-deadletter-source";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Journey {
     /// How often it was forwarded. A topic's copies for its subscriptions do not count.
-    hops: u32,
+    pub(crate) hops: u32,
     /// The number it got where it was first sent to; it keeps it as `EnqueuedSequenceNumber`
     /// (Azure doc "Messages, payloads, and serialization").
-    pub(super) origin: Option<i64>,
+    pub(crate) origin: Option<i64>,
 }
 
 /// A message that has left.

@@ -13,7 +13,12 @@ pub(crate) struct Duplicates {
     known: HashSet<Arc<str>>,
     /// In order of acceptance, hence of being forgotten.
     order: VecDeque<(OffsetDateTime, Arc<str>)>,
+    /// What was noted and forgotten since somebody asked; `None` while nobody does.
+    changes: Option<Vec<Noted>>,
 }
+
+/// An id, and until when it is known; `None` when it is forgotten.
+pub(super) type Noted = (Arc<str>, Option<OffsetDateTime>);
 
 impl Duplicates {
     pub(crate) fn new(window: Duration) -> Self {
@@ -21,6 +26,7 @@ impl Duplicates {
             window,
             known: HashSet::new(),
             order: VecDeque::new(),
+            changes: None,
         }
     }
 
@@ -30,7 +36,11 @@ impl Duplicates {
         if !self.known.insert(Arc::clone(id)) {
             return true;
         }
-        self.order.push_back((now + self.window, Arc::clone(id)));
+        let until = now + self.window;
+        self.order.push_back((until, Arc::clone(id)));
+        if let Some(changes) = &mut self.changes {
+            changes.push((Arc::clone(id), Some(until)));
+        }
         false
     }
 
@@ -40,7 +50,31 @@ impl Duplicates {
             && *until <= now
         {
             self.known.remove(id);
+            if let Some(changes) = &mut self.changes {
+                changes.push((Arc::clone(id), None));
+            }
             self.order.pop_front();
         }
+    }
+
+    /// Takes back what it knew before.
+    pub(super) fn restore(&mut self, mut known: Vec<(Arc<str>, OffsetDateTime)>) {
+        known.sort_by_key(|(_, until)| *until);
+        for (id, until) in known {
+            self.known.insert(Arc::clone(&id));
+            self.order.push_back((until, id));
+        }
+    }
+
+    /// Has [`Duplicates::take_changes`] tell of every change from now on.
+    pub(super) fn record(&mut self) {
+        self.changes = Some(Vec::new());
+    }
+
+    pub(super) fn take_changes(&mut self) -> Vec<Noted> {
+        self.changes
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 }

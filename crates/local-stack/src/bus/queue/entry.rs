@@ -60,6 +60,16 @@ impl Entry {
         }
     }
 
+    /// Whether a change made nothing different that outlives a restart. Of a message itself only the
+    /// application properties ever change while it is in a queue.
+    pub(crate) fn is_kept_as(&self, other: &Entry) -> bool {
+        self.state == other.state
+            && self.delivery_count == other.delivery_count
+            && self.due_at == other.due_at
+            && self.expires_at == other.expires_at
+            && self.message.application_properties == other.message.application_properties
+    }
+
     /// Whether the next receiver may have it.
     pub(crate) fn is_ready(&self) -> bool {
         self.state == State::Active && self.lock.is_none()

@@ -8,6 +8,7 @@
 //! A topic is one of these too: everything that is ready in it leaves at once ([`departures`]). An
 //! entity with sessions has a second index in [`store`]: [`sessions`].
 
+pub(crate) mod changes;
 pub(crate) mod departures;
 pub(crate) mod duplicates;
 pub(crate) mod entry;
@@ -62,6 +63,8 @@ pub(crate) struct Queue {
     dead: Store,
     /// Shared by both, so that a message keeps its number when it is dead-lettered.
     last_sequence: i64,
+    /// The number that was last told of; `None` while nobody keeps what changes.
+    told_sequence: Option<i64>,
     duplicates: Option<Duplicates>,
     onward: Onward,
     pub(crate) counters: Counters,
@@ -79,6 +82,7 @@ impl Queue {
             config,
             dead: Store::default(),
             last_sequence: 0,
+            told_sequence: None,
             counters: Counters::default(),
         }
     }

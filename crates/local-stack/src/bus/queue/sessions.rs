@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use super::changes::SessionState;
 use super::entry::Entry;
 use super::waiters::{ConsumerId, Waiters};
 
@@ -29,6 +30,8 @@ pub(crate) struct Sessions {
     patience: BTreeSet<(OffsetDateTime, ConsumerId)>,
     /// To be told of something that cannot wait until they ask.
     woken: Vec<ConsumerId>,
+    /// Those whose state has changed since somebody asked; `None` while nobody does.
+    changed: Option<BTreeSet<SessionId>>,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +131,32 @@ impl Sessions {
             session.state_set_at = Some(now);
             session.state = state;
         });
+        if let Some(changed) = &mut self.changed {
+            changed.insert(Arc::clone(id));
+        }
+    }
+
+    /// Has [`Sessions::take_changed_states`] tell of every change from now on.
+    pub(super) fn record(&mut self) {
+        self.changed = Some(BTreeSet::new());
+    }
+
+    /// The states that have changed since it was last asked, as they are now.
+    pub(super) fn take_changed_states(&mut self) -> Vec<(SessionId, Option<SessionState>)> {
+        let changed = self.changed.as_mut().map(std::mem::take);
+        let changed = changed.into_iter().flatten();
+        changed
+            .map(|id| {
+                let session = self.by_id.get(&id);
+                let state = session.and_then(|session| {
+                    Some(SessionState {
+                        state: session.state.clone()?,
+                        set_at: session.state_set_at?,
+                    })
+                });
+                (id, state)
+            })
+            .collect()
     }
 
     /// A session whose lock has run out by `now`, with who held it.

@@ -26,6 +26,9 @@ pub(crate) struct Store {
     unannounced: usize,
     /// Bytes of all messages.
     size: u64,
+    /// Messages of which something changed that is to be kept, and whether each was there before;
+    /// `None` while nobody keeps anything.
+    touched: Option<BTreeMap<i64, bool>>,
     /// The sessions its messages belong to, if they do.
     pub(super) sessions: Option<Sessions>,
 }
@@ -39,13 +42,13 @@ impl Store {
     }
 
     pub(crate) fn insert(&mut self, entry: Entry) {
-        self.index(&entry);
-        self.entries.insert(entry.sequence, entry);
+        self.touch(entry.sequence, false);
+        self.put(entry);
     }
 
     pub(crate) fn remove(&mut self, sequence: i64) -> Option<Entry> {
-        let entry = self.entries.remove(&sequence)?;
-        self.unindex(&entry);
+        let entry = self.take(sequence)?;
+        self.touch(sequence, true);
         Some(entry)
     }
 
@@ -56,10 +59,31 @@ impl Store {
         change: impl FnOnce(&mut Entry) -> R,
     ) -> Option<R> {
         // Out and in again, so that no index can be forgotten.
-        let mut entry = self.remove(sequence)?;
+        let mut entry = self.take(sequence)?;
+        let before = self.touched.is_some().then(|| entry.clone());
         let result = change(&mut entry);
-        self.insert(entry);
+        if before.is_some_and(|before| !before.is_kept_as(&entry)) {
+            self.touch(sequence, true);
+        }
+        self.put(entry);
         Some(result)
+    }
+
+    /// Has [`Store::take_touched`] tell of every change from now on.
+    pub(crate) fn record(&mut self) {
+        self.touched = Some(BTreeMap::new());
+    }
+
+    /// The messages that have changed since it was last asked, as they are now; `None` for those
+    /// that are gone. One that has come and gone meanwhile is not among them.
+    pub(crate) fn take_touched(&mut self) -> Vec<(i64, Option<Entry>)> {
+        let touched = self.touched.as_mut().map(std::mem::take);
+        let touched = touched.into_iter().flatten();
+        touched
+            .map(|(sequence, was_there)| (sequence, was_there, self.entries.get(&sequence)))
+            .filter(|(_, was_there, entry)| *was_there || entry.is_some())
+            .map(|(sequence, _, entry)| (sequence, entry.cloned()))
+            .collect()
     }
 
     pub(crate) fn get(&self, sequence: i64) -> Option<&Entry> {
@@ -152,6 +176,23 @@ impl Store {
     /// Bytes of all messages.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    fn touch(&mut self, sequence: i64, was_there: bool) {
+        if let Some(touched) = &mut self.touched {
+            touched.entry(sequence).or_insert(was_there);
+        }
+    }
+
+    fn put(&mut self, entry: Entry) {
+        self.index(&entry);
+        self.entries.insert(entry.sequence, entry);
+    }
+
+    fn take(&mut self, sequence: i64) -> Option<Entry> {
+        let entry = self.entries.remove(&sequence)?;
+        self.unindex(&entry);
+        Some(entry)
     }
 
     fn index(&mut self, entry: &Entry) {

@@ -6,7 +6,7 @@ use serde_amqp::Value;
 use super::address::Address;
 use super::context::Context;
 use super::request::{Reply, Request};
-use crate::bus::security::Refused;
+use crate::bus::security::{Refused, path};
 use crate::bus::wire::Malformed;
 use crate::bus::wire::values::{self, Map};
 
@@ -56,8 +56,20 @@ fn put_token(ctx: &mut Context, request: &Request) -> Result<(), Refused> {
         values::text(&request.body).ok_or_else(|| refused(400, "The body holds no token."))?;
     let kind = request.property("type").unwrap_or_default();
     check(kind, token).map_err(|(status, text)| refused(status, text))?;
-    if let Some(security) = &ctx.hub.security {
-        let grant = security.verify(token, audience, ctx.now())?;
+    let grant = match &ctx.hub.security {
+        Some(security) => Some(security.verify(token, audience, ctx.now())?),
+        None => None,
+    };
+    // After the token: who may not know what there is does not learn it (azure-sdk-for-net#44734).
+    let entity = path(audience);
+    if !ctx.hub.has(&entity) {
+        let text = format!(
+            "The messaging entity 'sb://local-service-bus/{entity}' could not be found. To know \
+             more visit https://aka.ms/sbResourceMgrExceptions."
+        );
+        return Err(Refused(404, text));
+    }
+    if let Some(grant) = grant {
         ctx.claims.add(grant);
     }
     Ok(())

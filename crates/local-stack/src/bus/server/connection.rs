@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use super::disturbed::Cut;
 use super::engine::{Engine, IDLE_TIMEOUT, MAX_FRAME_SIZE};
 use super::entity::Clock;
 use super::failure::{connection_forced, error};
+use super::gate::Gate;
 use super::handshake::{HandshakeError, handshake};
 use super::hub::Hub;
 use super::registry::{Command, Membership};
@@ -104,13 +105,13 @@ async fn run(
     let (wake, mut woken) = unbounded_channel();
     let stop = hub.stop.clone();
     let clock = Arc::clone(&hub.clock);
+    let mut gate = Gate::new(hub.journal.as_ref());
     let mut engine = Leaving(Engine::new(hub, wake, Some(membership)));
     let engine = &mut engine.0;
     let (mut reader, mut writer) = stream.split();
     let mut last_heard = Instant::now();
     let mut last_sent = Instant::now();
     let mut is_stopping = false;
-
     loop {
         while !engine.is_closed() && !engine.is_silent() && engine.cut().is_none() {
             match frame::take(input, MAX_FRAME_SIZE as usize) {
@@ -121,12 +122,19 @@ async fn run(
                 }
             }
         }
+        gate.note(engine.out().len());
+        if gate.is_broken() {
+            // What is held back must never be heard of.
+            return Ok(End::Reset);
+        }
         let is_silent = engine.is_silent();
         if engine.cut() == Some(Cut::Reset) {
             return Ok(End::Reset);
         }
         if (engine.is_closed() && !is_silent) || engine.cut() == Some(Cut::HalfFrame) {
-            let rest = engine.out().split();
+            let len = engine.out().len();
+            let free = gate.opens(len).await;
+            let rest = engine.out().split_to(free);
             let close = async {
                 writer.write_all(&rest).await?;
                 writer.shutdown().await
@@ -135,7 +143,8 @@ async fn run(
             return closed.map(|()| End::Orderly);
         }
         let may_read = engine.out().len() < OUTPUT_LIMIT && input.len() < INPUT_LIMIT;
-        let may_write = !engine.out().is_empty() && !is_silent;
+        let free = gate.free();
+        let may_write = free > 0 && !is_silent;
         let heartbeat = engine.heartbeat();
         let deadline = engine.next_deadline();
         tokio::select! {
@@ -146,11 +155,14 @@ async fn run(
                 last_heard = Instant::now();
             }
             // Reading goes on while writing waits: two peers that both only write would hang.
-            written = writer.write_buf(engine.out()), if may_write => {
-                written?;
+            written = writer.write(&engine.out()[..free]), if may_write => {
+                let written = written?;
+                engine.out().advance(written);
+                gate.sent(written);
                 last_sent = Instant::now();
                 engine.on_drained();
             }
+            () = gate.moves(), if gate.is_holding() => {}
             Some(consumer) = woken.recv() => engine.on_wake(consumer),
             Some(command) = commands.recv() => engine.on_command(command),
             () = until(deadline, &clock) => engine.on_time(),

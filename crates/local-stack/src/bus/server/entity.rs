@@ -11,7 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
 use super::router::{Router, Routes};
-use crate::bus::filter::RuleSet;
+use crate::bus::durable::{self, Item, Journal};
+use crate::bus::filter::{Rule, RuleSet};
 use crate::bus::queue::waiters::ConsumerId;
 use crate::bus::queue::{Queue, SubQueue};
 
@@ -44,19 +45,23 @@ pub(crate) enum Kind {
 /// The rules of a subscription.
 pub(crate) struct Rules {
     set: Mutex<RuleSet>,
+    /// Those of the configuration.
+    configured: Vec<Rule>,
     /// Whether a message on which one cannot be evaluated is dead-lettered.
     pub(super) dead_letter_errors: bool,
 }
 
 impl Rules {
-    pub(crate) fn new(set: RuleSet, dead_letter_errors: bool) -> Self {
+    /// The rules of a subscription: those it has now, and those of the configuration.
+    pub(crate) fn new(now: Vec<Rule>, configured: Vec<Rule>, dead_letter_errors: bool) -> Self {
         Rules {
-            set: Mutex::new(set),
+            set: Mutex::new(RuleSet::new(now)),
+            configured,
             dead_letter_errors,
         }
     }
 
-    pub(super) fn with<R>(&self, operate: impl FnOnce(&mut RuleSet) -> R) -> R {
+    pub(crate) fn with<R>(&self, operate: impl FnOnce(&mut RuleSet) -> R) -> R {
         operate(&mut lock(&self.set))
     }
 }
@@ -68,6 +73,8 @@ pub(crate) struct Entity {
     routes: Routes,
     /// What carries departures on; it owns the entity in turn.
     router: Weak<Router>,
+    /// Where changes go that are to be kept, and under which name.
+    journal: Option<(Arc<Journal>, Arc<str>)>,
     clock: Clock,
     core: Mutex<Queue>,
     /// The connections to tell when a message is ready for one of their receivers.
@@ -83,6 +90,7 @@ impl Entity {
             kind: Kind::Queue,
             routes: Routes::default(),
             router: Weak::new(),
+            journal: None,
             clock,
             core: Mutex::new(queue),
             consumers: Mutex::default(),
@@ -98,6 +106,16 @@ impl Entity {
         self
     }
 
+    /// The entity as one whose changes are kept. Its queue tells of them.
+    pub(crate) fn kept(mut self, journal: &Arc<Journal>, kind: &'static str) -> Self {
+        let name: Arc<str> = self.name.to_lowercase().into();
+        let unit = journal.unit();
+        journal.append(&name, std::iter::once(Item::Kind(kind)));
+        drop(unit);
+        self.journal = Some((Arc::clone(journal), name));
+        self
+    }
+
     pub(crate) fn is_topic(&self) -> bool {
         matches!(self.kind, Kind::Topic)
     }
@@ -108,6 +126,31 @@ impl Entity {
             Kind::Subscription(rules) => Some(rules),
             Kind::Queue | Kind::Topic => None,
         }
+    }
+
+    /// Changes the rules of a subscription; other entities have none.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub(crate) fn change_rules<E>(
+        &self,
+        change: impl FnOnce(&mut RuleSet) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(rules) = self.rules() else {
+            return Ok(());
+        };
+        let _unit = self.journal.as_ref().map(|(journal, _)| journal.unit());
+        rules.with(|set| {
+            change(set)?;
+            if let Some((journal, name)) = &self.journal {
+                match durable::rules::encode(&rules.configured, set.iter()) {
+                    Ok(bytes) => journal.append(name, std::iter::once(Item::Rules(bytes))),
+                    Err(error) => tracing::error!(entity = &*self.name, error = %error,
+                        "A change of rules holds until the broker stops: it cannot be written"),
+                }
+            }
+            Ok(())
+        })
     }
 
     /// Whether its messages go on to another entity by themselves, so that nobody can receive them.
@@ -133,6 +176,8 @@ impl Entity {
     /// Does something with the queue, sees off the messages that leave by themselves after it, and
     /// wakes the receivers that have something to take.
     pub(crate) fn with<R>(&self, operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R) -> R {
+        // Until what sets out has arrived, so that no message is on disk nowhere.
+        let _unit = self.journal.as_ref().map(|(journal, _)| journal.unit());
         let (result, has_departures) = self.operate(operate);
         if has_departures && let Some(router) = self.router.upgrade() {
             router.deliver();
@@ -140,7 +185,8 @@ impl Entity {
         result
     }
 
-    /// As [`Entity::with`], but leaves it to the router, who calls this, to deliver departures.
+    /// As [`Entity::with`], but leaves it to the router, who calls this, to deliver departures. It
+    /// belongs to the operation that the router is called by.
     pub(super) fn with_unrouted<R>(
         &self,
         operate: impl FnOnce(&mut Queue, OffsetDateTime) -> R,
@@ -158,6 +204,13 @@ impl Entity {
         if has_departures && let Some(router) = self.router.upgrade() {
             // Under the queue's lock, so that they keep their order.
             router.take_over(departures, &self.name, &self.routes);
+        }
+        if let Some((journal, name)) = &self.journal {
+            let changes = queue.take_changes();
+            if !changes.is_empty() {
+                // Under the queue's lock, so that they keep their order.
+                journal.append(name, changes.into_iter().map(Item::Change));
+            }
         }
         let woken = queue.take_woken();
         let is_earlier = match (deadline, queue.next_deadline()) {

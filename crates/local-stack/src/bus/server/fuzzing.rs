@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use fe2o3_amqp_types::definitions::{Handle, ReceiverSettleMode, Role, SenderSettleMode};
-use fe2o3_amqp_types::messaging::{Source, Target, TargetArchetype};
-use fe2o3_amqp_types::performatives::{Attach, Begin, Open, Performative, Transfer};
-use serde_amqp::primitives::Binary;
+use fe2o3_amqp_types::definitions::{Handle, Role};
+use fe2o3_amqp_types::performatives::{Performative, Transfer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::engine::{Engine, MAX_FRAME_SIZE};
 use super::entity::system_clock;
+use super::frames;
 use super::hub::Hub;
 use crate::bus::config::BrokerConfig;
 use crate::bus::queue::waiters::ConsumerId;
@@ -41,16 +40,8 @@ pub(crate) fn transfer(bytes: &[u8]) {
         channel: 0,
         performative: Performative::Transfer(Transfer {
             handle: Handle(u32::from(*choice) % 3 * 2),
-            delivery_id: Some(0),
-            delivery_tag: Some(Binary::from(vec![0])),
             message_format: batch.or(Some(0)),
-            settled: Some(false),
-            more: false,
-            rcv_settle_mode: None,
-            state: None,
-            resume: false,
-            aborted: false,
-            batchable: false,
+            ..frames::transfer(0)
         }),
         payload: Bytes::copy_from_slice(message),
     });
@@ -58,16 +49,27 @@ pub(crate) fn transfer(bytes: &[u8]) {
     engine.leave();
 }
 
+#[expect(clippy::expect_used, reason = "a fuzz target may panic")]
 fn attached() -> (Engine, UnboundedReceiver<ConsumerId>) {
-    let hub = Hub::new(BrokerConfig::with_queues(["q"]), &system_clock());
+    let hub = Hub::new(BrokerConfig::with_queues(["q"]), &system_clock(), None)
+        .expect("without data nothing can be wrong with it");
     let (wake, mut woken) = unbounded_channel();
-    let mut engine = Engine::new(Arc::new(hub), wake);
+    let mut engine = Engine::new(Arc::new(hub), wake, None);
+    let opening = [
+        Performative::Open(frames::open(MAX_FRAME_SIZE)),
+        Performative::Begin(frames::begin(2_048)),
+    ];
     let mut links = Vec::new();
     for (handle, node) in (0..).step_by(2).zip(NODES) {
-        links.push(attach(handle, Role::Sender, node));
-        links.push(attach(handle + 1, Role::Receiver, node));
+        links.push(Performative::Attach(frames::attach(
+            handle,
+            Role::Sender,
+            node,
+        )));
+        let receiver = frames::attach(handle + 1, Role::Receiver, node);
+        links.push(Performative::Attach(receiver));
     }
-    for performative in [open(), begin()].into_iter().chain(links) {
+    for performative in opening.into_iter().chain(links) {
         engine.on_frame(Frame::Amqp {
             channel: 0,
             performative,
@@ -85,61 +87,4 @@ fn settle_down(engine: &mut Engine, woken: &mut UnboundedReceiver<ConsumerId>) {
     }
     engine.out().clear();
     engine.on_drained();
-}
-
-fn open() -> Performative {
-    Performative::Open(Open {
-        container_id: "fuzz".into(),
-        hostname: None,
-        max_frame_size: MAX_FRAME_SIZE.into(),
-        channel_max: 255.into(),
-        idle_time_out: None,
-        outgoing_locales: None,
-        incoming_locales: None,
-        offered_capabilities: None,
-        desired_capabilities: None,
-        properties: None,
-    })
-}
-
-fn begin() -> Performative {
-    Performative::Begin(Begin {
-        remote_channel: None,
-        next_outgoing_id: 0,
-        incoming_window: 2_048,
-        outgoing_window: 2_048,
-        handle_max: Handle(255),
-        offered_capabilities: None,
-        desired_capabilities: None,
-        properties: None,
-    })
-}
-
-fn attach(handle: u32, role: Role, node: &str) -> Performative {
-    let address = Some(node.to_owned());
-    let is_sender = role == Role::Sender;
-    let source = Source {
-        address: address.clone(),
-        ..Source::default()
-    };
-    let target = Target {
-        address,
-        ..Target::default()
-    };
-    Performative::Attach(Attach {
-        name: format!("link-{handle}"),
-        handle: Handle(handle),
-        role,
-        snd_settle_mode: SenderSettleMode::Unsettled,
-        rcv_settle_mode: ReceiverSettleMode::Second,
-        source: Some(Box::new(source)),
-        target: Some(Box::new(TargetArchetype::Target(target))),
-        unsettled: None,
-        incomplete_unsettled: false,
-        initial_delivery_count: is_sender.then_some(0),
-        max_message_size: None,
-        offered_capabilities: None,
-        desired_capabilities: None,
-        properties: None,
-    })
 }

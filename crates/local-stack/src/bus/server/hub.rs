@@ -11,15 +11,18 @@ use super::namespace;
 use super::registry::Registry;
 use super::router::Router;
 use crate::bus::config::BrokerConfig;
+use crate::bus::durable::{Data, DataError, Journal};
 use crate::bus::fault::{Hit, Operation, Script, Scripts};
 use crate::bus::queue::waiters::ConsumerId;
-use crate::bus::security::Security;
+use crate::bus::security::{Security, covers};
 use crate::bus::timeouts::Timeouts;
 
 /// The entities of a broker, the means to reach its connections, and the faults that wait for them.
 pub(crate) struct Hub {
     router: Arc<Router>,
     pub(crate) clock: Clock,
+    /// Where changes are kept, if they are.
+    pub(crate) journal: Option<Arc<Journal>>,
     pub(crate) faults: Faults,
     pub(crate) registry: Registry,
     /// Until then connections are accepted, and nothing is said on them.
@@ -35,10 +38,27 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(config: BrokerConfig, clock: &Clock) -> Self {
-        Hub {
-            router: namespace::build(config.queues, config.topics, clock),
+    /// What a broker starts with: its entities as they were, if there is data of theirs.
+    ///
+    /// # Errors
+    /// When the data are of entities of other kinds.
+    pub(crate) fn new(
+        config: BrokerConfig,
+        clock: &Clock,
+        data: Option<Data>,
+    ) -> Result<Self, DataError> {
+        let journal = data.as_ref().map(|data| Arc::clone(&data.journal));
+        let router = namespace::build(config.queues, config.topics, clock, data);
+        let router = router.inspect_err(|_| {
+            if let Some(journal) = &journal {
+                // Others may open the directory as soon as this one is told.
+                journal.close();
+            }
+        })?;
+        Ok(Hub {
+            router,
             clock: Arc::clone(clock),
+            journal,
             faults: Faults::default(),
             registry: Registry::default(),
             silent_until: Mutex::default(),
@@ -48,12 +68,20 @@ impl Hub {
             next_consumer: AtomicU64::new(0),
             stop: CancellationToken::new(),
             connections: Mutex::default(),
-        }
+        })
     }
 
     /// The entity of that name, whatever its case.
     pub(crate) fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
         self.router.entity(name)
+    }
+
+    /// Whether a token can be put for that path: of a subscription only the topic is looked at, and
+    /// a path may be one that others begin with, as the namespace's own.
+    pub(super) fn has(&self, path: &str) -> bool {
+        let mut paths = self.router.entities().map(|(known, _)| known);
+        let topic = path.split("/subscriptions/").next().unwrap_or_default();
+        self.entity(topic).is_some() || paths.any(|known| covers(path, known))
     }
 
     pub(crate) fn entities(&self) -> impl Iterator<Item = &Arc<Entity>> {

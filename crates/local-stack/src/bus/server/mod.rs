@@ -16,8 +16,11 @@ mod disturbed;
 mod engine;
 pub(crate) mod entity;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+mod frames;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod gate;
 mod handshake;
 pub(crate) mod hub;
 mod idle;

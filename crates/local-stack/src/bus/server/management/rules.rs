@@ -23,17 +23,17 @@ const CORRELATION_FILTER: u64 = 0x13_7000_0009;
 
 /// `add-rule`.
 pub(super) fn add(entity: &Entity, body: &Body<'_>) -> Result<Answer, Refusal> {
-    let rules = of(entity)?;
+    of(entity)?;
     let rule = rule(body)?;
-    rules.with(|rules| rules.add(rule))?;
+    entity.change_rules(|rules| rules.add(rule))?;
     Ok(Answer::ok())
 }
 
 /// `remove-rule`.
 pub(super) fn remove(entity: &Entity, body: &Body<'_>) -> Result<Answer, Refusal> {
-    let rules = of(entity)?;
+    of(entity)?;
     let name = name(body)?;
-    rules.with(|rules| rules.remove(name))?;
+    entity.change_rules(|rules| rules.remove(name))?;
     Ok(Answer::ok())
 }
 
@@ -128,19 +128,10 @@ fn description(rule: &Rule) -> Value {
 }
 
 fn fields(filter: &CorrelationFilter) -> Vec<Value> {
-    let texts = [
-        &filter.correlation_id,
-        &filter.message_id,
-        &filter.to,
-        &filter.reply_to,
-        &filter.label,
-        &filter.session_id,
-        &filter.reply_to_session_id,
-        &filter.content_type,
-    ];
-    let mut fields: Vec<Value> = texts
+    let mut fields: Vec<Value> = filter
+        .texts()
         .into_iter()
-        .map(|text| text.clone().map_or(Value::Null, Value::String))
+        .map(|text| text.cloned().map_or(Value::Null, Value::String))
         .collect();
     let properties: Map = filter
         .properties

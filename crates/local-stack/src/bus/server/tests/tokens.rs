@@ -11,6 +11,7 @@ use super::management::{Answer, operate, request_with};
 use super::*;
 use crate::bus::fault::{Fault, Operation, Script};
 use crate::bus::security::{AuthorizationRule, Rights, Security};
+use crate::bus::topic::TopicConfig;
 
 const ACCEPTED: DeliveryState = DeliveryState::Accepted(Accepted {});
 
@@ -52,13 +53,17 @@ fn peer(stage: &Stage) -> Peer {
 
 /// Puts a token; the answer's status and description.
 fn put(peer: &mut Peer, delivery_id: SequenceNo, token: &str) -> (i64, String) {
+    put_for(peer, "sb://h/q", delivery_id, token)
+}
+
+fn put_for(peer: &mut Peer, audience: &str, delivery_id: SequenceNo, token: &str) -> (i64, String) {
     let properties = [
         ("operation", Value::String("put-token".into())),
         (
             "type",
             Value::String("servicebus.windows.net:sastoken".into()),
         ),
-        ("name", Value::String("sb://h/q".into())),
+        ("name", Value::String(audience.into())),
     ];
     let request = request_with(Value::Ulong(1), properties, Value::String(token.into()));
     let transfer = Transfer {
@@ -71,6 +76,43 @@ fn put(peer: &mut Peer, delivery_id: SequenceNo, token: &str) -> (i64, String) {
     let status = values::get(&answer.properties, "status-code").and_then(values::integer);
     let text = values::get(&answer.properties, "status-description").and_then(values::text);
     (status.unwrap(), text.unwrap().to_owned())
+}
+
+#[test]
+fn a_token_for_an_entity_that_is_not_there_is_refused_with_404() {
+    let stage = Stage::with(|config| {
+        let topic = TopicConfig::with_subscriptions("t", ["s"]);
+        config.topics.push(topic);
+    });
+    let mut peer = peer(&stage);
+    let token = token(&stage, "anybody", "k", 60);
+    let found = |audience: &str| {
+        let mut peer = self::peer(&stage);
+        put_for(&mut peer, audience, 0, &token).0
+    };
+    let (status, text) = put_for(&mut peer, "sb://h/typo/$management", 0, &token);
+    assert_eq!(status, 404);
+    let expected = "The messaging entity 'sb://local-service-bus/typo' could not be found.";
+    assert!(text.starts_with(expected), "{text}");
+    for audience in [
+        "sb://h/Q",
+        "sb://h/q/$DeadLetterQueue",
+        "sb://h/",
+        "sb://h/t/Subscriptions/s/$management",
+        // It is found out when a link is attached.
+        "sb://h/t/Subscriptions/none",
+    ] {
+        assert_eq!(found(audience), 202, "{audience}");
+    }
+    assert_eq!(found("sb://h/none/Subscriptions/s"), 404);
+}
+
+#[test]
+fn who_has_no_good_token_does_not_learn_what_is_there() {
+    let stage = stage();
+    let mut peer = peer(&stage);
+    let bad = token(&stage, "listener", "another key", 60);
+    assert_eq!(put_for(&mut peer, "sb://h/typo", 0, &bad).0, 401);
 }
 
 /// Attaches a link; the condition and description of the refusal, if it is refused.

@@ -1,9 +1,6 @@
 //! A peer that does to its clients what a broker does on a bad day: detaches links when they are
 //! idle, refuses tokens, and sends what no broker would. It understands just enough to be attached to, sent to and asked.
 
-// Each test program uses a part of it.
-#![allow(dead_code)]
-
 mod relay;
 
 use std::collections::{HashMap, VecDeque};

@@ -1,17 +1,12 @@
 //! The client against a peer that detaches idle links, as the service does after ten minutes, and
 //! that refuses tokens.
 
-// Helpers outside of test functions may panic too.
-#![allow(clippy::unwrap_used)]
-
-mod peer;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::peer::{Book, Peer};
 use async_trait::async_trait;
-use peer::{Book, Peer};
 use service_bus::{
     BearerToken, BoxError, Credential, ErrorClass, OutgoingMessage, ReceiveMode, TokenProvider,
 };

@@ -1,17 +1,12 @@
 //! Calls that are under way: how many at a time, in which order, given up at any moment, and caught
 //! by the client's end.
 
-// Helpers outside of test functions may panic too.
-#![allow(clippy::unwrap_used)]
-
-mod peer;
-
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::peer::{Book, Peer};
 use futures_util::future::join_all;
 use futures_util::poll;
-use peer::{Book, Peer};
 use service_bus::{Client, ClientOptions, Credential, ErrorKind, OutgoingMessage, ReceiveMode};
 use tokio::time::timeout;
 

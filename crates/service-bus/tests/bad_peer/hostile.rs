@@ -1,13 +1,8 @@
 //! The client against a peer that sends what would exhaust its stack or its memory.
 
-// Helpers outside of test functions may panic too.
-#![allow(clippy::unwrap_used)]
-
-mod peer;
-
 use std::time::Duration;
 
-use peer::{Book, Hostile, Peer};
+use crate::peer::{Book, Hostile, Peer};
 use service_bus::{Client, Credential, ErrorClass, OutgoingMessage, ReceiveMode};
 
 const LONG: Duration = Duration::from_secs(60);
