@@ -36,6 +36,10 @@ pub(crate) struct Options {
     /// NAME=VALUE of one app setting; repeatable. Wins over file and environment.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
+    /// Port of the HTTP functions, on loopback; of several instances only the first has it, the others
+    /// take free ones, as all do with 0.
+    #[arg(long, default_value_t = 7071)]
+    port: u16,
     /// Instances of the app, each with a handler of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     instances: u8,
@@ -55,6 +59,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let config = |number: usize| {
         let mut config = HostConfig::new(&options.app, settings.clone());
         config.own_process_group = true;
+        config.http_port = if number == 0 { options.port } else { 0 };
         let print: LineSink = Arc::new(move |line| print(many.then_some(number), line));
         config.on_line = Some(print);
         config

@@ -1,10 +1,12 @@
 //! One host instance: a handler under supervision, and the listeners that feed it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use service_bus::Client;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use super::invoke::{Counters, Dispatcher, Outputs};
 use super::process::{
     Command, Ended, HandlerState, HandlerStats, Launch, LineLevel, Log, Supervisor, free_port,
 };
-use super::trigger::{Schedule, ServiceBusListener, TimerListener, TimerStorage};
+use super::trigger::{HttpListener, Schedule, ServiceBusListener, TimerListener, TimerStorage};
 
 /// Lets a stopping host wait for all running invocations, as it does when the platform scales in.
 const DRAIN: &str = "FUNCTIONS_ENABLE_DRAIN_ON_APP_STOPPING";
@@ -34,6 +36,8 @@ pub(super) struct Site {
     pub(super) connections: BTreeMap<String, Connection>,
     pub(super) schedules: BTreeMap<String, Schedule>,
     pub(super) timers: TimerStorage,
+    /// Where HTTP functions are called; none if there are none.
+    pub(super) http: Option<Arc<TcpListener>>,
     /// Names this instance among those of the app.
     pub(super) id: Uuid,
     pub(super) own_process_group: bool,
@@ -82,6 +86,7 @@ impl Site {
             );
             match &function.trigger {
                 TriggerConfig::ServiceBus(config) => names.push(&config.connection),
+                TriggerConfig::Http(_) => {}
                 TriggerConfig::Timer(config) => {
                     let schedule = Schedule::parse(&config.schedule);
                     let schedule = schedule.ok_or_else(|| AppError::Function {
@@ -104,6 +109,7 @@ impl Site {
             connections,
             schedules,
             timers,
+            http: None,
             id: Uuid::new_v4(),
             own_process_group: false,
             counters: Counters::default(),
@@ -122,6 +128,22 @@ impl Site {
             .collect();
         let text = format!("Found the following functions: {}", names.join(", "));
         self.log.host(LineLevel::Information, text);
+        for (function, http) in self.app.http_functions() {
+            let Some(addr) = self.http_addr() else {
+                continue;
+            };
+            let path = [self.app.host.route_prefix.as_str(), http.route.template()];
+            let path: Vec<&str> = path.into_iter().filter(|part| !part.is_empty()).collect();
+            let methods: Vec<&str> = http.methods.iter().map(http::Method::as_str).collect();
+            let text = format!(
+                "{}: [{}] http://localhost:{}/{}",
+                function.name,
+                methods.join(","),
+                addr.port(),
+                path.join("/")
+            );
+            self.log.host(LineLevel::Information, text);
+        }
         for function in &self.app.functions {
             let bus = matches!(function.trigger, TriggerConfig::ServiceBus(_));
             if bus && function.retry.is_some() {
@@ -133,6 +155,10 @@ impl Site {
                 self.log.host(LineLevel::Warning, text);
             }
         }
+    }
+
+    pub(super) fn http_addr(&self) -> Option<SocketAddr> {
+        self.http.as_ref()?.local_addr().ok()
     }
 
     /// Whether drain mode is on when the host stops. Each invocation still ends by its own timeout.
@@ -238,6 +264,14 @@ impl Instance {
 
     fn listeners(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut listeners = JoinSet::new();
+        if let Some(socket) = &self.site.http {
+            let functions = self.site.app.http_functions();
+            let functions = functions
+                .map(|(function, http)| (Arc::new(function.clone()), http.clone()))
+                .collect();
+            let listener = HttpListener::new(functions, self.dispatcher.clone());
+            listeners.spawn(listener.run(Arc::clone(socket), stop.clone()));
+        }
         for function in &self.site.app.functions {
             let function = Arc::new(function.clone());
             let dispatcher = self.dispatcher.clone();
@@ -275,6 +309,8 @@ impl Instance {
                     };
                     listeners.spawn(listener.run(stop.clone()));
                 }
+                // All share one listener.
+                TriggerConfig::Http(_) => {}
             }
         }
         listeners

@@ -5,10 +5,10 @@
 //! the host is unforgiving: an empty success hangs, exit code 0 is never restarted, the third crash stops
 //! the host, a function timeout kills the process with everything it is doing, and the end is SIGKILL.
 //!
-//! Modelled: Service Bus triggers on queues and subscriptions, one by one and in batches, Service Bus
-//! outputs, timers, retry policies, connections by key and by identity, and `AzureWebJobsStorage` (a real
-//! account or Azurite) for the timers. Refused with an error: sessions, other bindings, dynamic
-//! concurrency.
+//! Modelled: Service Bus triggers on queues and subscriptions, one by one, in batches and in sessions,
+//! Service Bus outputs, timers, HTTP triggers (requests forwarded or not; keys are not looked at), retry
+//! policies, connections by key and by identity, and `AzureWebJobsStorage` (a real account or Azurite) for
+//! the timers. Refused with an error: other bindings, batches of sessions, dynamic concurrency.
 //!
 //! Layout: `config` reads the package, `encode` writes invocations (pure), `process` runs the child,
 //! `invoke` does one invocation, `trigger` listens, `storage` and `identity` reach Azure, `instance` ties
@@ -26,10 +26,12 @@ mod storage;
 mod trigger;
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +57,14 @@ pub enum HostError {
     /// The packaged app is wrong.
     #[error(transparent)]
     App(#[from] AppError),
+    /// The port for HTTP functions could not be had.
+    #[error("cannot listen on 127.0.0.1:{port} for the HTTP functions")]
+    HttpPort {
+        /// The port asked for; 0 means any.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// There was no port for the handler.
     #[error("no free port for the handler")]
     Port(#[source] std::io::Error),
@@ -137,6 +147,12 @@ impl Host {
         let app = App::load(&config.app_dir, &settings)?;
         let mut site = Site::new(app, settings, timers, Log::new(config.on_line))?;
         site.own_process_group = config.own_process_group;
+        if site.app.http_functions().next().is_some() {
+            let port = config.http_port;
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+            let socket = socket.map_err(|source| HostError::HttpPort { port, source })?;
+            site.http = Some(Arc::new(socket));
+        }
         site.announce();
         let stop = CancellationToken::new();
         let (instance, controls) = Instance::new(&site, stop.clone())?;
@@ -200,6 +216,11 @@ impl Host {
     /// The handler's process id, while one runs.
     pub fn handler_pid(&self) -> Option<u32> {
         self.shared.site.stats.pid()
+    }
+
+    /// Where its HTTP functions are called, if it has any.
+    pub fn http_addr(&self) -> Option<SocketAddr> {
+        self.shared.site.http_addr()
     }
 
     /// The port of the handler in the present host instance.

@@ -18,6 +18,8 @@ pub struct HostConfig {
     pub on_line: Option<LineSink>,
     /// Where the schedules of timers are kept over restarts; in memory if `None`.
     pub state_dir: Option<PathBuf>,
+    /// The port, on loopback, at which HTTP functions are called; 0 takes a free one.
+    pub http_port: u16,
     /// Start a new host instance when one stops itself, as the platform does.
     pub restart_host: bool,
     /// Give the handler a process group of its own, so that a Ctrl-C at the terminal reaches only the
@@ -33,6 +35,7 @@ impl HostConfig {
             settings,
             on_line: None,
             state_dir: None,
+            http_port: 0,
             restart_host: false,
             own_process_group: false,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
 use custom_handler::{Bind, HandlerApp, Invocation, InvocationFailed, Reply};
@@ -34,6 +34,7 @@ fn handler_process() {
         "silent" => std::thread::sleep(Duration::from_secs(3600)),
         "rude" => runtime.block_on(rude(&port)),
         "record" => runtime.block_on(record(&port)),
+        "web" => runtime.block_on(web(&port)),
         "slow" => std::thread::sleep(Duration::from_millis(number().unsigned_abs().into())),
         _ => {}
     }
@@ -127,6 +128,41 @@ async fn record(port: &str) {
             (StatusCode::from_u16(status).unwrap(), json, "{}")
         }),
     );
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
+        .await
+        .unwrap();
+    axum::serve(listener, app).await.unwrap();
+}
+
+/// A handler of HTTP functions: answers invocations with an output, and forwarded requests itself.
+async fn web(port: &str) {
+    let invoked = |body: Bytes| async move {
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        say("call", body.clone());
+        let failed = body["Data"]["req"]["Body"] == "fail";
+        let status = if failed { 500 } else { 200 };
+        let headers = json!({"Content-Type": "application/json"});
+        let output = json!({"statusCode": "202", "headers": headers, "body": {"ok": true}});
+        let answer = axum::Json(json!({"Outputs": {"res": output}}));
+        (StatusCode::from_u16(status).unwrap(), answer)
+    };
+    let forwarded = |uri: Uri, headers: HeaderMap, body: String| async move {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let (mine, id) = (text("x-mine"), text("x-azure-functions-invocationid"));
+        say(
+            "raw",
+            json!({"uri": uri.to_string(), "mine": mine, "invocation": id, "body": body}),
+        );
+        let location = [(header::LOCATION, "/elsewhere")];
+        (StatusCode::FOUND, location, "from the handler")
+    };
+    let app = Router::new()
+        .route("/{function}", post(invoked))
+        .fallback(forwarded);
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))
         .await
         .unwrap();

@@ -6,6 +6,7 @@ mod app;
 mod batches;
 mod fleet;
 mod handler;
+mod http;
 mod messages;
 mod process;
 mod sessions;

@@ -5,6 +5,11 @@ const fs = require("fs");
 const http = require("http");
 
 function answer(name, body) {
+  if (name === "Web") {
+    const { Params, Body } = body.Data.req;
+    const headers = { "Content-Type": "application/json" };
+    return { Outputs: { res: { statusCode: 201, headers, body: { id: Params.id, got: Body } } } };
+  }
   if (name !== "Orders") return {};
   const text = JSON.parse(body.Data.msg);
   console.log(`order ${text}`);

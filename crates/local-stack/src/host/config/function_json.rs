@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use http::Method;
 use serde_json::Value;
 
 use super::json::{flag, member, text};
 use super::retry::RetryPolicy;
+use super::route::Route;
 use super::{AppError, Settings, read_json};
 
 /// One function.
@@ -17,6 +19,8 @@ pub(crate) struct FunctionConfig {
     pub(crate) binding: String,
     pub(crate) trigger: TriggerConfig,
     pub(crate) outputs: Vec<OutputBinding>,
+    /// The binding of type `http`, by which an HTTP request is answered.
+    pub(crate) http_output: Option<String>,
     pub(crate) retry: Option<RetryPolicy>,
 }
 
@@ -24,6 +28,21 @@ pub(crate) struct FunctionConfig {
 pub(crate) enum TriggerConfig {
     ServiceBus(ServiceBusTriggerConfig),
     Timer(TimerConfig),
+    Http(HttpTriggerConfig),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HttpTriggerConfig {
+    /// Without the prefix that host.json sets.
+    pub(crate) route: Route,
+    /// Empty: all.
+    pub(crate) methods: Vec<Method>,
+}
+
+impl HttpTriggerConfig {
+    pub(crate) fn allows(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +87,18 @@ pub(crate) struct OutputBinding {
 }
 
 impl FunctionConfig {
+    /// Whether it has nothing but an HTTP request and its answer: what can be forwarded.
+    pub(crate) fn is_plain_http(&self) -> bool {
+        matches!(self.trigger, TriggerConfig::Http(_))
+            && self.http_output.is_some()
+            && self.outputs.is_empty()
+    }
+
+    pub(crate) fn has_output(&self, name: &str) -> bool {
+        self.http_output.as_deref() == Some(name)
+            || self.outputs.iter().any(|output| output.name == name)
+    }
+
     /// Reads the function in `folder`; `None` when it is disabled.
     pub(crate) fn load(folder: &Path, settings: &Settings) -> Result<Option<Self>, AppError> {
         let name = folder
@@ -97,6 +128,7 @@ impl FunctionConfig {
         let bindings = bindings.ok_or("has no list `bindings`")?;
         let mut trigger = None;
         let mut outputs = Vec::new();
+        let mut http_output = None;
         for json in bindings {
             let binding = Binding {
                 name: text(json, "name")?.unwrap_or_default(),
@@ -109,11 +141,21 @@ impl FunctionConfig {
             let parsed = match (kind.to_ascii_lowercase().as_str(), direction.as_str()) {
                 ("servicebustrigger", "in") => TriggerConfig::ServiceBus(binding.service_bus()?),
                 ("timertrigger", "in") => TriggerConfig::Timer(binding.timer()?),
+                ("httptrigger", "in") => TriggerConfig::Http(binding.http(name)?),
                 ("servicebus", "out") => {
                     outputs.push(binding.output()?);
                     continue;
                 }
-                ("servicebustrigger" | "timertrigger" | "servicebus", _) => {
+                ("http", "out") => {
+                    if http_output.replace(binding.name).is_some() {
+                        return Err("has more than one http output".to_owned());
+                    }
+                    continue;
+                }
+                (
+                    "servicebustrigger" | "timertrigger" | "servicebus" | "httptrigger" | "http",
+                    _,
+                ) => {
                     return Err(
                         binding.error("direction", &format!("cannot be {direction:?} for {kind}"))
                     );
@@ -121,7 +163,10 @@ impl FunctionConfig {
                 _ => {
                     return Err(binding.error(
                         "type",
-                        &format!("{kind:?} is not known here (serviceBusTrigger, timerTrigger, serviceBus)"),
+                        &format!(
+                            "{kind:?} is not known here (serviceBusTrigger, timerTrigger, httpTrigger, \
+                             serviceBus, http)"
+                        ),
                     ));
                 }
             };
@@ -135,6 +180,7 @@ impl FunctionConfig {
             binding,
             trigger,
             outputs,
+            http_output,
             retry: RetryPolicy::parse(json)?,
         }))
     }
@@ -250,6 +296,32 @@ impl Binding<'_> {
             schedule: schedule.ok_or_else(|| self.error("schedule", "is required"))?,
             run_on_startup: self.flag("runOnStartup")?.unwrap_or(false),
             use_monitor: self.flag("useMonitor")?.unwrap_or(true),
+        })
+    }
+
+    fn http(&self, function: &str) -> Result<HttpTriggerConfig, String> {
+        let level = self.text("authLevel")?.unwrap_or_default();
+        let levels = ["", "anonymous", "user", "function", "system", "admin"];
+        if !levels.contains(&level.to_ascii_lowercase().as_str()) {
+            let reason = "must be \"anonymous\", \"function\" or \"admin\"";
+            return Err(self.error("authLevel", reason));
+        }
+        let route = self.resolved("route")?;
+        let route = Route::parse(route.as_deref().unwrap_or(function));
+        let method = |value: &Value| {
+            let name = value.as_str()?.to_ascii_uppercase();
+            Method::from_bytes(name.as_bytes()).ok()
+        };
+        let methods = match member(self.json, "methods") {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(methods)) => methods.iter().map(method).collect(),
+            Some(_) => None,
+        };
+        Ok(HttpTriggerConfig {
+            route: route.map_err(|reason| self.error("route", &reason))?,
+            methods: methods.ok_or_else(|| {
+                self.error("methods", "is not a list such as [\"get\", \"post\"]")
+            })?,
         })
     }
 
@@ -378,6 +450,38 @@ mod tests {
             (retry.max_retry_count, retry.first_delay.as_secs()),
             (None, 10)
         );
+    }
+
+    #[test]
+    fn an_http_function_is_read() {
+        let trigger = json!({"type": "httpTrigger", "direction": "in", "name": "req",
+            "authLevel": "Function", "methods": ["get", "post"], "route": "%ORDERS%/{id}"});
+        let output = json!({"type": "http", "direction": "out", "name": "res"});
+        let function = parse("Orders", &json!({"bindings": [trigger, output]}))
+            .unwrap()
+            .unwrap();
+        assert!(function.is_plain_http() && function.has_output("res"));
+        let TriggerConfig::Http(http) = function.trigger else {
+            panic!("not a request")
+        };
+        assert_eq!(http.route, Route::parse("orders/{id}").unwrap());
+        assert!(http.allows(&Method::GET) && !http.allows(&Method::PUT));
+        let bare = json!({"bindings": [{"type": "httpTrigger", "name": "req"}]});
+        let TriggerConfig::Http(http) = parse("Orders", &bare).unwrap().unwrap().trigger else {
+            panic!("not a request")
+        };
+        assert_eq!(http.route.template(), "Orders");
+        assert!(http.allows(&Method::PUT));
+        for (key, value) in [
+            ("authLevel", json!("everybody")),
+            ("methods", json!("get")),
+            ("route", json!("a/{id:regex(x)}")),
+        ] {
+            let mut binding = json!({"type": "httpTrigger", "name": "req"});
+            binding[key] = value;
+            let refused = parse("Orders", &json!({"bindings": [binding]})).unwrap_err();
+            assert!(refused.contains(key), "{refused}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `host.json`: what of it matters to a custom handler with Service Bus and timer triggers.
+//! `host.json`: what of it matters to a custom handler with Service Bus, timer and HTTP triggers.
 //!
 //! Any value can be overridden by an app setting `AzureFunctionsJobHost__a__b__c`.
 
@@ -42,6 +42,11 @@ pub(crate) struct HostJson {
     pub(crate) listener_lock_period: Duration,
     /// How often the other instances ask for it.
     pub(crate) listener_lock_poll: Duration,
+    /// Whether requests go to the handler of a function with nothing but an HTTP trigger and its
+    /// answer as they came.
+    pub(crate) forwards_http: bool,
+    /// What all routes begin with; empty for nothing.
+    pub(crate) route_prefix: String,
     has_bundle: bool,
 }
 
@@ -86,10 +91,16 @@ impl HostJson {
         }
         let bus = "extensions.serviceBus";
         let dynamic = "concurrency.dynamicConcurrencyEnabled";
-        if json.text(dynamic)?.is_some_and(|value| value == "true") {
+        if json
+            .text(dynamic)?
+            .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        {
+            // In Azure it replaces maxConcurrentCalls and maxConcurrentSessions by numbers that begin
+            // at 1 and follow the load. To run with other numbers than these would only look the same.
             return Err(error(
                 dynamic,
-                "is not modelled by the stand-in, set it to false",
+                "is not modelled by the stand-in; to run here with maxConcurrentCalls instead, set the app \
+                 setting AzureFunctionsJobHost__concurrency__dynamicConcurrencyEnabled=false",
             ));
         }
         // Without a value the SDK waits as long as for any other receive.
@@ -109,6 +120,10 @@ impl HostJson {
                 "must be from 00:00:15 to 00:01:00, the limits of a blob's lease",
             ));
         }
+        let is_true = |path: &str| -> Result<bool, AppError> {
+            let text = json.text(path)?;
+            Ok(text.is_some_and(|text| text.eq_ignore_ascii_case("true")))
+        };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             executable,
@@ -135,6 +150,14 @@ impl HostJson {
                 .span(&format!("{bus}.maxAutoLockRenewalDuration"))?
                 .unwrap_or(Some(Duration::from_secs(5 * 60))),
             prefetch_count: json.number(&format!("{bus}.prefetchCount"))?.unwrap_or(0),
+            // The newer one streams; what the handler sees is the same.
+            forwards_http: is_true("customHandler.enableForwardingHttpRequest")?
+                || is_true("customHandler.enableProxyingHttpRequest")?,
+            route_prefix: json
+                .text("extensions.http.routePrefix")?
+                .unwrap_or_else(|| "api".to_owned())
+                .trim_matches('/')
+                .to_owned(),
             has_bundle: json.at("extensionBundle.id").is_some(),
         })
     }
@@ -145,7 +168,7 @@ impl HostJson {
             TriggerConfig::ServiceBus(trigger) => {
                 trigger.batch.is_some_and(|max| max < self.min_batch)
             }
-            TriggerConfig::Timer(_) => false,
+            TriggerConfig::Timer(_) | TriggerConfig::Http(_) => false,
         };
         match functions.iter().find(too_small) {
             Some(function) => Err(error(
@@ -159,7 +182,7 @@ impl HostJson {
     /// Without the extension bundle no host knows the Service Bus bindings.
     pub(crate) fn check_bundle(&self, functions: &[FunctionConfig]) -> Result<(), AppError> {
         let needs_bundle = |function: &FunctionConfig| {
-            !matches!(function.trigger, TriggerConfig::Timer(_)) || !function.outputs.is_empty()
+            matches!(function.trigger, TriggerConfig::ServiceBus(_)) || !function.outputs.is_empty()
         };
         match functions.iter().find(|function| needs_bundle(function)) {
             Some(function) if !self.has_bundle => Err(error(
@@ -332,7 +355,9 @@ mod tests {
         let lock = json!({"listenerLockPeriod": "00:00:05"});
         assert!(with("singleton", lock).contains("listenerLockPeriod"));
         let dynamic = json!({"dynamicConcurrencyEnabled": true});
-        assert!(with("concurrency", dynamic).contains("dynamicConcurrencyEnabled"));
+        let refused = with("concurrency", dynamic);
+        let way_out = "AzureFunctionsJobHost__concurrency__dynamicConcurrencyEnabled=false";
+        assert!(refused.contains(way_out), "{refused}");
         assert!(with("retry", json!({"strategy": "often"})).contains("retry"));
     }
 }

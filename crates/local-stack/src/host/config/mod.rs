@@ -4,6 +4,7 @@ mod function_json;
 mod host_json;
 mod json;
 mod retry;
+mod route;
 mod settings;
 mod time_span;
 
@@ -11,9 +12,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub(crate) use function_json::{
-    BodyType, FunctionConfig, OutputBinding, ServiceBusTriggerConfig, TimerConfig, TriggerConfig,
+    BodyType, FunctionConfig, HttpTriggerConfig, OutputBinding, ServiceBusTriggerConfig,
+    TimerConfig, TriggerConfig,
 };
 pub(crate) use host_json::HostJson;
+pub(crate) use route::Parameters;
 pub(crate) use settings::{Connection, IdentityConfig, Settings};
 pub(crate) use time_span::{parse_time_span, positive};
 
@@ -100,6 +103,19 @@ impl App {
             dir,
             host,
             functions,
+        })
+    }
+}
+
+impl App {
+    /// The functions with HTTP triggers.
+    pub(crate) fn http_functions(
+        &self,
+    ) -> impl Iterator<Item = (&FunctionConfig, &HttpTriggerConfig)> {
+        let functions = self.functions.iter();
+        functions.filter_map(|function| match &function.trigger {
+            TriggerConfig::Http(http) => Some((function, http)),
+            TriggerConfig::ServiceBus(_) | TriggerConfig::Timer(_) => None,
         })
     }
 }

@@ -5,6 +5,7 @@
 //! azure-webjobs-sdk `SystemBindingData`, azure-webjobs-sdk-extensions `TimerInfo`.
 
 mod batch;
+mod http;
 mod message;
 mod pollution;
 mod text;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(crate) use self::http::{HttpRequest, encode_http};
 pub(crate) use batch::{batch_bodies, encode_batch};
 pub(crate) use message::{BusClient, encode_message};
 pub(crate) use pollution::dates_reformatted;

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, USER_AGENT};
+use http::Response;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, USER_AGENT,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::response::Answer;
+use crate::host::encode::HttpRequest;
 
 const HOST_VERSION: &str = "4.1037.0.0";
 const PROBE_INTERVAL: Duration = Duration::from_millis(25);
@@ -23,7 +28,8 @@ pub(crate) struct HandlerClient {
 }
 
 impl HandlerClient {
-    pub(crate) fn new(port: u16) -> Result<Self, Box<dyn std::error::Error>> {
+    /// A client for the handler at `port`, which `forwards` requests or not.
+    pub(crate) fn new(port: u16, forwards: bool) -> Result<Self, Box<dyn std::error::Error>> {
         // Never used, the handler is called over plain HTTP; but the client wants one, and building
         // it here spares the system's certificates and a process-wide default provider.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -36,6 +42,10 @@ impl HandlerClient {
             .no_proxy()
             .no_gzip()
             .http1_only()
+            .redirect(match forwards {
+                true => reqwest::redirect::Policy::none(),
+                false => reqwest::redirect::Policy::default(),
+            })
             .build()?;
         Ok(Self {
             http,
@@ -61,6 +71,41 @@ impl HandlerClient {
         }
     }
 
+    /// Sends a request on as it came, at its own path, and reads the whole answer.
+    pub(crate) async fn forward(
+        &self,
+        id: Uuid,
+        request: HttpRequest,
+    ) -> Result<Response<Bytes>, reqwest::Error> {
+        let mut headers = request.headers;
+        // About one connection, which is not this one; the client says them itself.
+        for name in [HOST, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
+            headers.remove(name);
+        }
+        let version = HeaderValue::from_static(HOST_VERSION);
+        headers.insert(
+            HeaderName::from_static("x-azure-functions-hostversion"),
+            version,
+        );
+        let response = self
+            .http
+            .request(request.method, format!("{}{}", self.base, request.uri))
+            .headers(headers)
+            .header("X-Azure-Functions-InvocationId", id.to_string())
+            .body(request.body)
+            .send()
+            .await?;
+        let status = response.status();
+        let mut headers = response.headers().clone();
+        for name in [CONNECTION, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        let mut answer = Response::new(response.bytes().await?);
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        Ok(answer)
+    }
+
     /// Posts an invocation, in chunks as the host does, and reads the whole answer.
     pub(crate) async fn post(
         &self,
@@ -79,7 +124,7 @@ impl HandlerClient {
             .body(reqwest::Body::wrap_stream(body))
             .send()
             .await?;
-        let text = |headers: &HeaderMap, name| {
+        let text = |headers: &HeaderMap, name: HeaderName| {
             let value = headers
                 .get(name)
                 .and_then(|value: &http::HeaderValue| value.to_str().ok());

@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::client::HandlerClient;
-use super::outputs::Outputs;
+use super::http_output;
+use super::outputs::{Outputs, with_return_value};
 use super::response::Meaning;
 use crate::host::config::{FunctionConfig, HostJson};
-use crate::host::encode::Retry;
+use crate::host::encode::{HttpRequest, Retry};
 use crate::host::process::{Command, HandlerState, HandlerStats, LineLevel, Log};
 
 /// How long a function that ran into its timeout may still finish before the handler is killed.
@@ -116,7 +119,8 @@ impl Dispatcher {
     ) -> Result<(), InvocationError> {
         let id = Uuid::new_v4();
         let Some(policy) = &function.retry else {
-            return self.attempt(function, id, encode(None)).await;
+            let call = self.call(function, id, encode(None).into());
+            return self.attempt(function, id, call).await.map(drop);
         };
         let mut retry = Retry {
             retry_count: 0,
@@ -125,10 +129,8 @@ impl Dispatcher {
         };
         let mut delay = policy.first_delay;
         loop {
-            let Err(error) = self
-                .attempt(function, id, encode(Some(retry.clone())))
-                .await
-            else {
+            let call = self.call(function, id, encode(Some(retry.clone())).into());
+            let Err(error) = self.attempt(function, id, call).await else {
                 return Ok(());
             };
             if policy
@@ -150,12 +152,44 @@ impl Dispatcher {
         }
     }
 
-    async fn attempt(
+    /// Runs one invocation for an HTTP request, which no policy retries; the answer to it.
+    pub(crate) async fn invoke_http(
+        &self,
+        function: &FunctionConfig,
+        body: Vec<u8>,
+    ) -> Result<Response<Bytes>, InvocationError> {
+        let id = Uuid::new_v4();
+        let answered = async {
+            let outputs = self.call(function, id, body.into()).await?;
+            let output = function.http_output.as_ref();
+            let response = http_output::response(output.and_then(|name| outputs.get(name)));
+            response.map_err(InvocationError::Answer)
+        };
+        self.attempt(function, id, answered).await
+    }
+
+    /// Gives an HTTP request to the handler as it came. Whatever it answers is the answer, and a
+    /// success.
+    pub(crate) async fn forward(
+        &self,
+        function: &FunctionConfig,
+        request: HttpRequest,
+    ) -> Result<Response<Bytes>, InvocationError> {
+        let id = Uuid::new_v4();
+        let forwarded = async {
+            let client = self.ready_client().await?;
+            let answer = client.forward(id, request).await;
+            answer.map_err(|error| InvocationError::Unreachable(with_causes(&error)))
+        };
+        self.attempt(function, id, forwarded).await
+    }
+
+    async fn attempt<T>(
         &self,
         function: &FunctionConfig,
         id: Uuid,
-        body: Vec<u8>,
-    ) -> Result<(), InvocationError> {
+        call: impl Future<Output = Result<T, InvocationError>>,
+    ) -> Result<T, InvocationError> {
         let name = &function.name;
         self.counters.update(name, |counts| counts.started += 1);
         let began = Instant::now();
@@ -166,12 +200,10 @@ impl Dispatcher {
             function: name,
             armed: true,
         };
-        let result = self
-            .within_timeout(self.call(function, id, body.into()))
-            .await;
+        let result = self.within_timeout(call).await;
         unfinished.armed = false;
         match &result {
-            Ok(()) => {
+            Ok(_) => {
                 self.counters.update(name, |counts| counts.succeeded += 1);
                 let took = began.elapsed().as_millis();
                 let text =
@@ -188,10 +220,10 @@ impl Dispatcher {
     }
 
     /// A timeout costs every invocation: after the grace the handler is killed.
-    async fn within_timeout(
+    async fn within_timeout<T>(
         &self,
-        call: impl Future<Output = Result<(), InvocationError>>,
-    ) -> Result<(), InvocationError> {
+        call: impl Future<Output = Result<T, InvocationError>>,
+    ) -> Result<T, InvocationError> {
         let Some(limit) = self.host.function_timeout else {
             return call.await;
         };
@@ -213,12 +245,13 @@ impl Dispatcher {
         Err(InvocationError::TimedOut(limit))
     }
 
+    /// Posts an invocation and sends its messages; the values of its outputs.
     async fn call(
         &self,
         function: &FunctionConfig,
         id: Uuid,
         body: Bytes,
-    ) -> Result<(), InvocationError> {
+    ) -> Result<Map<String, Value>, InvocationError> {
         let client = self.ready_client().await?;
         let answer = client.post(&function.name, id, body).await;
         let answer = answer.map_err(|error| InvocationError::Unreachable(with_causes(&error)))?;
@@ -241,8 +274,10 @@ impl Dispatcher {
         for line in &result.logs {
             self.log.function(&function.name, line.clone());
         }
-        let sent = self.outputs.send(function, id, result).await;
-        sent.map_err(InvocationError::Answer)
+        let values = with_return_value(function, result);
+        let sent = self.outputs.send(function, id, &values).await;
+        sent.map_err(InvocationError::Answer)?;
+        Ok(values)
     }
 
     /// Waits while the handler starts, up to four times its readiness window.

@@ -2,6 +2,7 @@
 
 mod client;
 mod dispatcher;
+mod http_output;
 mod outputs;
 mod response;
 

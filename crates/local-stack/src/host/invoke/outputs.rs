@@ -26,16 +26,15 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Sends the messages of all bindings, the bindings at the same time and each one's in order.
+    /// Sends the messages of all Service Bus bindings, the bindings at the same time and each one's in order.
     ///
     /// On an error some messages have been sent: the host has no transaction either.
     pub(crate) async fn send(
         &self,
         function: &FunctionConfig,
         id: Uuid,
-        result: HandlerResult,
+        values: &Map<String, Value>,
     ) -> Result<(), String> {
-        let values = with_return_value(function, result);
         let mut sends = Vec::new();
         for binding in &function.outputs {
             let messages = messages(&binding.name, values.get(&binding.name))?;
@@ -67,14 +66,13 @@ impl Outputs {
 }
 
 /// `ReturnValue` goes to `$return`; without such a binding the members of an object are outputs.
-fn with_return_value(function: &FunctionConfig, result: HandlerResult) -> Map<String, Value> {
+pub(super) fn with_return_value(
+    function: &FunctionConfig,
+    result: HandlerResult,
+) -> Map<String, Value> {
     let mut values = result.outputs;
-    let declared = function
-        .outputs
-        .iter()
-        .any(|binding| binding.name == "$return");
     match result.return_value {
-        value if declared => {
+        value if function.has_output("$return") => {
             values.insert("$return".to_owned(), value);
         }
         Value::Object(members) => values.extend(members),

@@ -126,7 +126,8 @@ impl Supervisor {
         self.stats
             .pid
             .store(handler.child.id().unwrap_or(0), Ordering::SeqCst);
-        let client = match HandlerClient::new(self.launch.port) {
+        let client = match HandlerClient::new(self.launch.port, self.launch.app.host.forwards_http)
+        {
             Ok(client) => client,
             Err(error) => return Life::Error(format!("no http client: {error}")),
         };

@@ -1,6 +1,7 @@
 //! What starts invocations: messages and timers.
 
 mod batch;
+mod http;
 mod ncrontab;
 mod renewal;
 mod schedule;
@@ -10,6 +11,7 @@ mod timer;
 mod timer_record;
 mod timer_storage;
 
+pub(crate) use self::http::HttpListener;
 pub(crate) use schedule::Schedule;
 pub(crate) use service_bus::ServiceBusListener;
 pub(crate) use timer::TimerListener;

@@ -1,0 +1,133 @@
+//! HTTP functions.
+
+use reqwest::{Client, StatusCode};
+use serde_json::json;
+
+use crate::app::{App, calls, eventually, logged, seen};
+use local_stack::host::Host;
+
+fn bindings(trigger: serde_json::Value) -> serde_json::Value {
+    json!({"bindings": [trigger, {"type": "http", "direction": "out", "name": "res"}]})
+}
+
+fn app() -> App {
+    let trigger = json!({"type": "httpTrigger", "direction": "in", "name": "req", "authLevel": "function",
+                         "methods": ["post"], "route": "orders/{id:int}"});
+    App::new()
+        .function_json("Orders", &bindings(trigger))
+        .set("HANDLER", "web")
+}
+
+/// A client that shows redirects instead of following them.
+fn client() -> Client {
+    // Which one does not matter over plain HTTP, but there must be one; another test may have it done.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let redirect = reqwest::redirect::Policy::none();
+    Client::builder().redirect(redirect).build().unwrap()
+}
+
+fn url(host: &Host, path: &str) -> String {
+    format!("http://{}{path}", host.http_addr().unwrap())
+}
+
+#[tokio::test]
+async fn a_request_becomes_an_invocation_and_its_output_the_answer() {
+    let host = app().start().await;
+    let post = |path: &str| client().post(url(&host, path));
+    let request = post("/api/orders/7?dry=1&code=any").header("content-type", "application/json");
+    let answer = request.body("{\"a\":1}").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.text().await.unwrap(), "{\"ok\":true}");
+    let calls = calls(&host);
+    let request = &calls[0]["Data"]["req"];
+    assert_eq!(request["Url"], url(&host, "/api/orders/7?dry=1&code=any"));
+    assert_eq!(
+        (&request["Method"], &request["Params"]["id"]),
+        (&json!("POST"), &json!("7"))
+    );
+    assert_eq!(
+        request["Headers"]["Content-Type"],
+        json!(["application/json"])
+    );
+    assert_eq!(request["Body"], "{\"a\":1}");
+    assert_eq!(calls[0]["Metadata"]["id"], "\"7\"");
+    // Neither another method nor another path is the function's.
+    let get = client()
+        .get(url(&host, "/api/orders/7"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(get.status(), StatusCode::NOT_FOUND);
+    for path in ["/api/orders/seven", "/orders/7", "/api/orders"] {
+        let status = post(path).send().await.unwrap().status();
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let said = format!(
+        "Orders: [POST] http://localhost:{}/api/orders/{{id:int}}",
+        host.http_addr().unwrap().port()
+    );
+    assert!(logged(&host, &said));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_invocation_is_answered_with_500_and_nothing_else() {
+    let host = app().start().await;
+    let post = client().post(url(&host, "/api/orders/1"));
+    let answer = post.body("fail").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.text().await.unwrap(), "");
+    assert_eq!(host.invocations_of("Orders").failed, 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_forwarded_request_reaches_the_handler_as_it_came_and_its_answer_goes_back_so() {
+    let app = app().host("customHandler__enableForwardingHttpRequest", "true");
+    let host = app.start().await;
+    let post = client()
+        .post(url(&host, "/api/orders/7?dry=1"))
+        .header("x-mine", "yes");
+    let answer = post.body("not json").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FOUND);
+    assert_eq!(answer.headers()["location"], "/elsewhere");
+    assert_eq!(answer.text().await.unwrap(), "from the handler");
+    eventually("the request is seen", || {
+        seen(&host).iter().any(|seen| seen.get("raw").is_some())
+    })
+    .await;
+    let raw = seen(&host)
+        .into_iter()
+        .find_map(|seen| seen.get("raw").cloned())
+        .unwrap();
+    assert_eq!(raw["uri"], "/api/orders/7?dry=1");
+    assert_eq!(
+        (&raw["mine"], &raw["body"]),
+        (&json!("yes"), &json!("not json"))
+    );
+    assert!(raw["invocation"].is_string());
+    assert_eq!(host.invocations_of("Orders").succeeded, 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_with_another_output_is_not_forwarded() {
+    let trigger = json!({"type": "httpTrigger", "direction": "in", "name": "req"});
+    let queue = json!({"type": "serviceBus", "direction": "out", "name": "outq", "queueName": "q", "connection": "SB"});
+    let output = json!({"type": "http", "direction": "out", "name": "res"});
+    let app = App::new()
+        .function_json("Orders", &json!({"bindings": [trigger, output, queue]}))
+        .host("customHandler__enableForwardingHttpRequest", "true")
+        .set("SB", "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=k;SharedAccessKey=s;UseDevelopmentEmulator=true")
+        .set("HANDLER", "web");
+    let host = app.start().await;
+    let answer = client()
+        .get(url(&host, "/api/Orders"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    assert_eq!(calls(&host).len(), 1);
+    host.stop().await;
+}
