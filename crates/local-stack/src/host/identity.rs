@@ -70,7 +70,7 @@ pub(crate) fn client(connection: &Connection) -> azure_core::Result<service_bus:
             identity,
         } => {
             let tokens = Arc::new(BusTokens(credential(identity)?));
-            (Endpoint::namespace(namespace), Credential::Token(tokens))
+            (endpoint(namespace), Credential::Token(tokens))
         }
     };
     Ok(service_bus::Client::new(
@@ -78,6 +78,18 @@ pub(crate) fn client(connection: &Connection) -> azure_core::Result<service_bus:
         credential,
         ClientOptions::default(),
     ))
+}
+
+/// The endpoint of a namespace, which on this machine may have a port.
+fn endpoint(namespace: &str) -> Endpoint {
+    let Some((host, port)) = namespace.rsplit_once(':') else {
+        return Endpoint::namespace(namespace);
+    };
+    let endpoint = Endpoint::namespace(host);
+    Endpoint {
+        port: port.parse().unwrap_or(endpoint.port),
+        ..endpoint
+    }
 }
 
 /// Service Bus tokens of a credential, which caches them.

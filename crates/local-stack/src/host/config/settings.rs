@@ -107,7 +107,12 @@ impl Settings {
                 ),
             ));
         };
-        if namespace.contains(['/', ':', ';']) {
+        // Azure has but one port; a namespace on this machine may have another.
+        let host = match namespace.rsplit_once(':') {
+            Some(("localhost", port)) if port.parse::<u16>().is_ok() => "localhost",
+            _ => namespace,
+        };
+        if host.contains(['/', ':', ';']) {
             let reason = "must be a host name such as contoso.servicebus.windows.net";
             return Err(error(key, reason.to_owned()));
         }
