@@ -1,5 +1,6 @@
 //! The requests that the shipped `sync.json` makes of rows, byte for byte, against golden files;
 //! `UPDATE_GOLDEN=1` writes them anew. The secret and what differs from run to run are left out.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 
