@@ -26,6 +26,8 @@ enum Command {
     Local(local::Options),
     /// Check sync.json, and print the exact retry schedule it means.
     Check(check::Options),
+    /// Print the JSON Schema of sync.json: what an editor completes and checks it by.
+    Schema,
     /// Measure one part against the stand-ins.
     Bench(bench::Options),
     /// Start one stand-in alone.
@@ -54,6 +56,13 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Local(options) => local::run(options).await,
             Command::Check(options) => check::run(&options),
+            Command::Schema => {
+                let schema = serde_json::to_string_pretty(&sync_core::config::schema());
+                schema.map_err(Into::into).map(|text| {
+                    out::line(format_args!("{text}"));
+                    ExitCode::SUCCESS
+                })
+            }
             Command::Bench(options) => bench::run(options).await,
             Command::Host(options) => host::run(options).await,
             Command::Emulate(options) => emulate::run(options).await.map(|()| ExitCode::SUCCESS),

@@ -7,13 +7,14 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::policy::InvalidPolicy;
 
 /// `breaker` in `sync.json`; one breaker for the target and one for Dataverse, in each instance.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BreakerSettings {
     /// Failures in a row that open it.
@@ -147,6 +148,18 @@ impl Breaker {
             last_failure: None,
             spells: 0,
             last_slot: None,
+        }
+    }
+
+    /// When somebody who has nothing to try may come back, if nothing is tried now.
+    pub fn shut(&mut self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Open { until } if now < until => Some(self.slot(now, until)),
+            State::Probing => {
+                let soon = now + Duration::from_secs_f64(self.settings.open_seconds);
+                Some(self.slot(now, soon))
+            }
+            State::Closed | State::Open { .. } | State::Ramping { .. } => None,
         }
     }
 

@@ -60,6 +60,7 @@ pub const TOO_OLD: &str = "MaxAgeExceeded";
 /// - Only [`Class::Transient`] failures count and can use up the retries or the age: a long outage
 ///   that is recognised as such ([`Class::Throttled`], [`Class::TargetDown`], [`Class::Config`]) must
 ///   not empty the queue into the dead-letter queue.
+/// - A [`Class::Waiting`] failure does not count either, but ages.
 /// - No delay is shorter than what the other side asked for, or than a call without an answer may still
 ///   take effect: the retry repairs what that call overwrites, so it has to come after it.
 /// - A [`Class::Permanent`] failure costs exactly one attempt.
@@ -84,6 +85,20 @@ pub fn decide(
                 counts: false,
             }
         }
+        // The row it waits for may stand in a backlog of any length, so no number of retries says that it
+        // will never come. Age does: it leaves out the waits for a system that is down.
+        Class::Waiting if now - attempt.first_enqueued_at > policy.max_age() => {
+            Disposition::DeadLetter {
+                reason: failure.code,
+                description: format!(
+                    "Waited for longer than retry.maxAgeHours: {failure}. Once its cause is gone, resend the message."
+                ),
+            }
+        }
+        Class::Waiting => Disposition::Reschedule {
+            delay: policy.wait(now - attempt.first_enqueued_at, rng),
+            counts: false,
+        },
         Class::Config => Disposition::Reschedule {
             delay: policy.config_delay(rng),
             counts: false,
@@ -206,6 +221,24 @@ mod tests {
                 matches!(run(1000, long, class), Disposition::Reschedule { counts: false, delay } if delay >= wait)
             );
         }
+    }
+
+    #[test]
+    fn who_waits_for_another_row_waits_ever_longer_uncounted_and_not_for_ever() {
+        let delay = |seconds| match run(0, Duration::from_secs(seconds), Class::Waiting) {
+            Disposition::Reschedule {
+                delay,
+                counts: false,
+            } => delay.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert!((5..=6).contains(&delay(0)));
+        assert!((50..=60).contains(&delay(100)));
+        assert!((600..=720).contains(&delay(3600 * 71)));
+        assert!(matches!(
+            run(0, Duration::from_secs(3600 * 73), Class::Waiting),
+            Disposition::DeadLetter { reason: "Code", .. }
+        ));
     }
 
     #[test]

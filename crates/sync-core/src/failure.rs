@@ -56,6 +56,9 @@ pub enum Class {
         /// When the next look is due.
         retry_after: Duration,
     },
+    /// Waits for another row to travel first, which nothing here can speed up: wait, do not count, but
+    /// not for ever.
+    Waiting,
     /// Will never work for this message: dead-letter at once.
     Permanent,
     /// Will work for no message until somebody repairs the app: wait long, alert, keep the backlog.

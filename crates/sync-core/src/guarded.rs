@@ -5,6 +5,7 @@
 //! is over, and the backlog waits without cost.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
@@ -44,14 +45,7 @@ impl Guard {
         let admission = self.with(|breaker| breaker.admit(Instant::now()));
         let permit = match admission {
             Admission::Pass(permit) => permit,
-            Admission::Refuse(retry_after) => {
-                let class = Class::TargetDown { retry_after };
-                let text = format!(
-                    "The {} is known to be down; waiting for it to come back.",
-                    self.name
-                );
-                return Err(Failure::new(class, stage, "BreakerOpen", text));
-            }
+            Admission::Refuse(retry_after) => return Err(self.down(stage, retry_after)),
         };
         let mut report = Report {
             guard: self,
@@ -60,6 +54,27 @@ impl Guard {
         let result = call.await;
         report.send(result.as_ref().err());
         result
+    }
+
+    /// Fails while nothing is tried.
+    fn available(&self, stage: Stage) -> Result<(), Failure> {
+        match self.with(|breaker| breaker.shut(Instant::now())) {
+            Some(retry_after) => Err(self.down(stage, retry_after)),
+            None => Ok(()),
+        }
+    }
+
+    fn down(&self, stage: Stage, retry_after: Duration) -> Failure {
+        let text = format!(
+            "The {} is known to be down; waiting for it to come back.",
+            self.name
+        );
+        Failure::new(
+            Class::TargetDown { retry_after },
+            stage,
+            "BreakerOpen",
+            text,
+        )
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Breaker) -> R) -> R {
@@ -120,7 +135,9 @@ fn health(failure: Option<&Failure>) -> Health {
         // called either, and its backlog must wait without counting.
         Some((Class::Transient | Class::Config, _)) => Health::Down,
         // A throttle has a wait of its own.
-        Some((Class::Throttled { .. } | Class::TargetDown { .. }, _)) => Health::Unknown,
+        Some((Class::Throttled { .. } | Class::TargetDown { .. } | Class::Waiting, _)) => {
+            Health::Unknown
+        }
     }
 }
 
@@ -144,6 +161,10 @@ impl<P: Target + ?Sized> Target for Guarded<P> {
         self.guard
             .call(Stage::Deliver, self.port.deliver(table, delivery))
             .await
+    }
+
+    fn available(&self) -> Result<(), Failure> {
+        self.guard.available(Stage::Deliver)
     }
 }
 

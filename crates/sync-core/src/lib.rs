@@ -19,6 +19,7 @@ pub mod config;
 pub mod credentials;
 pub mod dataverse;
 pub mod decide;
+mod exact;
 pub mod failure;
 pub mod flight;
 pub mod guarded;

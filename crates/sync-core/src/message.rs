@@ -10,12 +10,12 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::decide::Attempt;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 
 /// Counted retries so far (int, absent = 0).
 pub const RETRY_COUNT: &str = "RetryCount";
-/// When the first message of the chain was enqueued, moved on by every wait that does not count (RFC
-/// 3339): the age of a message leaves out the outages it sat through.
+/// When the first message of the chain was enqueued, moved on by every wait for a system that is
+/// down (RFC 3339): the age of a message leaves out the outages it sat through.
 pub const FIRST_ENQUEUED_AT: &str = "FirstEnqueuedAt";
 /// `MessageId` of the first message of the chain.
 pub const ORIGINAL_MESSAGE_ID: &str = "OriginalMessageId";
@@ -164,7 +164,8 @@ impl Message {
         properties.insert(RETRY_COUNT.into(), counted.into());
         properties.insert(ORIGINAL_MESSAGE_ID.into(), original.into());
         // A year beyond 9999 is the only way this format fails; the broker's own time stands then.
-        let waited = if counts { Duration::ZERO } else { delay };
+        let ages = counts || failure.class == Class::Waiting;
+        let waited = if ages { Duration::ZERO } else { delay };
         if let Ok(first) = (self.first_enqueued_at() + waited).format(&Rfc3339) {
             properties.insert(FIRST_ENQUEUED_AT.into(), first.into());
         }

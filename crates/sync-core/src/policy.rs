@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rand::{Rng, RngCore};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// Retry policy as written in `sync.json`; see [`RetryPolicy::try_from`] for the rules.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetrySettings {
     /// Delay before the first retry, in seconds.
@@ -170,6 +171,13 @@ impl RetryPolicy {
     /// Delay after the other side asked for `retry_after`: never shorter than that, nor than the base.
     pub fn obey(&self, retry_after: Duration, rng: &mut dyn RngCore) -> Duration {
         self.lengthen(retry_after.min(LONGEST_OBEYED).max(self.base), rng)
+    }
+
+    /// Delay of a message of this age that waits for another row: half its age, so that it comes back soon
+    /// after a row that comes soon, and seldom for one that does not.
+    pub fn wait(&self, age: time::Duration, rng: &mut dyn RngCore) -> Duration {
+        let half = Duration::try_from(age).unwrap_or_default() / 2;
+        self.lengthen(half.clamp(self.base, self.cap), rng)
     }
 
     /// Delay while the app itself is misconfigured.

@@ -83,6 +83,14 @@ pub struct Receipt {
 pub trait Target: Send + Sync {
     /// Makes one call that changes the target. Safe to repeat.
     async fn deliver(&self, table: &TableConfig, delivery: &Delivery) -> Result<Receipt, Failure>;
+
+    /// Fails while it is known that no call would be made at all.
+    ///
+    /// # Errors
+    /// What such a call would give.
+    fn available(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// A queue, as far as its own messages are concerned.

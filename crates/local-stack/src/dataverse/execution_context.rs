@@ -205,6 +205,11 @@ fn attribute(kind: Kind, cell: &Cell) -> Value {
         (Kind::Choice(_) | Kind::State(_) | Kind::Status(_), cell) => {
             typed("OptionSetValue", json!({"Value": cell.to_json()}))
         }
+        (Kind::Choices(_), Cell::Text(values)) => {
+            let values = values.split(',').filter_map(|v| v.parse::<i64>().ok());
+            let values = values.map(|value| typed("OptionSetValue", json!({"Value": value})));
+            Value::Array(values.collect())
+        }
         (Kind::Money, cell) => typed("Money", json!({"Value": cell.to_json()})),
         (_, Cell::Time(at)) => json!(format!("/Date({})/", milliseconds(*at))),
         (_, Cell::Reference(table, id)) => typed("EntityReference", reference(table, *id)),

@@ -117,6 +117,27 @@ pub(super) fn cell(table: &Table, index: usize, value: &Value) -> Result<Cell, A
             )),
             None => wrong("Edm.Int32"),
         },
+        Kind::Choices(valid) => {
+            let Some(text) = value.as_str() else {
+                return wrong("Edm.String");
+            };
+            let values = text.split(',').map(|value| value.trim().parse::<i64>());
+            let Ok(mut values) = values.collect::<Result<Vec<_>, _>>() else {
+                return wrong("Edm.String");
+            };
+            if let Some(value) = values.iter().find(|value| !valid.contains(value)) {
+                return Err(ApiError::bad_choice(
+                    table.logical,
+                    column.name,
+                    *value,
+                    valid,
+                ));
+            }
+            values.sort_unstable();
+            values.dedup();
+            let values: Vec<_> = values.iter().map(i64::to_string).collect();
+            Ok(Cell::Text(values.join(",")))
+        }
         Kind::Money => match value.as_f64() {
             // Money has four decimal places.
             Some(value) => Ok(Cell::Number((value * 10_000.0).round() / 10_000.0)),

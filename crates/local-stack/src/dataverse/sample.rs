@@ -226,6 +226,7 @@ impl Filler<'_> {
                 "address1_country": "U.S.",
                 "numberofemployees": employees,
                 "revenue": revenue,
+                "new_languages": "101",
             }),
         );
         self.contact(contact, name);
@@ -270,6 +271,7 @@ impl Filler<'_> {
                 "numberofemployees": 10 + dice.below(5_000),
                 "revenue": 1_000 * (1 + dice.below(9_000)),
                 "industrycode": 1 + dice.below(33),
+                "new_languages": LANGUAGES[number % LANGUAGES.len()],
             }),
         );
     }
@@ -300,6 +302,9 @@ impl Filler<'_> {
         Some((table, parsed.ok()?))
     }
 }
+
+/// What customers speak: see the choice's labels.
+const LANGUAGES: [&str; 3] = ["100,101", "101,103", "102"];
 
 fn account_number(number: usize) -> String {
     format!("ACC-{:05}", number + 1)

@@ -1,9 +1,10 @@
 //! The integration's own columns on a source table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The integration's own columns on a source table. None of them may trigger a notification.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct AckColumns {
     /// The row's key in the target.

@@ -1,32 +1,42 @@
 //! The shape of `sync.json` on disk, and its check into [`SyncConfig`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::SyncConfig;
+use super::ack::AckColumns;
 use super::finding::Findings;
 use super::table::TableFile;
 use super::target::TargetFile;
 use crate::breaker::BreakerSettings;
 use crate::policy::{RetryPolicy, RetrySettings};
 
-#[derive(Debug, Deserialize)]
+/// What travels from Dataverse to one target system, how it is mapped, and with how much patience.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "sync.json of dataverse-sync")]
 pub(super) struct SyncFile {
     /// Where an editor finds this file's schema.
     #[serde(default, rename = "$schema")]
     _schema: Option<String>,
+    /// Name of the target system in acknowledgements, e.g. `customer-api`.
     target_system: String,
+    /// How the target system is called.
     #[serde(default)]
     target: TargetFile,
+    /// Whether a notification that is given up also tells its row why.
     #[serde(default = "yes")]
     acknowledge_rejections: bool,
+    /// How patient the sync is with a message.
     #[serde(default)]
     retry: RetrySettings,
+    /// When a system counts as down, and how its backlog returns.
     #[serde(default)]
     breaker: BreakerSettings,
+    /// The tables that travel, by logical name, e.g. `account`.
     tables: BTreeMap<String, TableFile>,
 }
 
@@ -46,12 +56,16 @@ impl SyncFile {
         if self.tables.is_empty() {
             findings.add("tables", "is empty: nothing would travel");
         }
-        let names: BTreeSet<String> = self.tables.keys().cloned().collect();
+        let acks: BTreeMap<String, AckColumns> = self
+            .tables
+            .iter()
+            .map(|(name, table)| (name.clone(), table.acknowledgement.clone()))
+            .collect();
         let mut below = findings.below("tables");
         let mut tables = BTreeMap::new();
         for (name, table) in self.tables {
             let mut findings = below.below(&name);
-            let checked = table.check(name.clone(), default_policy.as_ref(), &names, &mut findings);
+            let checked = table.check(name.clone(), default_policy.as_ref(), &acks, &mut findings);
             if let Some(table) = checked {
                 tables.insert(name, Arc::new(table));
             }

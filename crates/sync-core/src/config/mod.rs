@@ -8,6 +8,7 @@ mod files;
 mod finding;
 mod operations;
 mod read;
+mod schema;
 mod table;
 mod target;
 
@@ -17,11 +18,14 @@ use std::sync::Arc;
 
 pub use ack::AckColumns;
 pub use answers::{AnswerClass, Answers};
-pub use field::{Field, Reads};
+pub use field::{
+    ColumnPath, DateFormat, Field, Form, MoneyFormat, MoneyKind, Reads, Rounding, Translation,
+};
 pub use files::SyncFiles;
 pub use finding::Finding;
 use finding::Findings;
 pub use operations::{Call, Find, Operations, PathTemplate, Pointer, Success};
+pub use schema::schema;
 pub use table::{DeletePolicy, NullPolicy, Requirement, TableConfig};
 pub use target::TargetConfig;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -16,7 +17,9 @@ pub(super) const SOURCE_ROW_ID: &str = "{sourceRowId}";
 /// Stands for the id that the target knows the row by.
 const TARGET_ROW_ID: &str = "{targetRowId}";
 
-#[derive(Debug, Deserialize)]
+/// The calls that write and delete a row. Their paths may hold `{sourceRowId}`, and, where `find` asks
+/// for it, `{targetRowId}`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TableTargetFile {
     /// Where the target holds one row, e.g. `/customers/{sourceRowId}`: what every call defaults to.
@@ -41,7 +44,7 @@ pub(super) struct TableTargetFile {
 }
 
 /// One call.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct CallFile {
     /// Its path below the target's URL, which may have a query.
@@ -53,7 +56,7 @@ struct CallFile {
 }
 
 /// The call that finds a row: a `GET` whose answer may hold the row's id.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FindFile {
     /// Its path below the target's URL, e.g. `/customers?externalId={sourceRowId}`.

@@ -2,37 +2,50 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ack::AckColumns;
-use super::field::{Field, Reads};
+use super::field::{self, ColumnPath, Field, FieldFile, Reads, check_navigation};
 use super::finding::Findings;
 use super::operations::{Operations, TableTargetFile};
 use crate::policy::{RetryPolicy, RetrySettings};
 
-#[derive(Debug, Deserialize)]
+/// One table of Dataverse.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TableFile {
+    /// The table's entity set name, as it stands in Web API addresses, e.g. `accounts`.
     entity_set: String,
+    /// The column that holds the row's id, e.g. `accountid`.
     primary_key: String,
-    fields: BTreeMap<String, Field>,
+    /// The members of the payload, and what each is made of.
+    #[schemars(with = "BTreeMap<String, FieldFile>")]
+    fields: BTreeMap<String, Value>,
+    /// What becomes of a member whose column is null, where the field has no `ifNull`.
     #[serde(default)]
     nulls: NullPolicy,
+    /// Rows that the target must hold before one of this table.
     #[serde(default)]
-    requires: Vec<Requirement>,
+    requires: Vec<RequirementFile>,
+    /// The calls that write and delete a row of this table in the target.
     target: TableTargetFile,
+    /// What a deleted row means for the target.
     #[serde(default)]
     on_delete: DeletePolicy,
+    /// The integration's own columns on this table.
     #[serde(default)]
     pub(super) acknowledgement: AckColumns,
+    /// This table's patience, where it differs from the top-level `retry`. It replaces that as a whole.
     retry: Option<RetrySettings>,
+    /// Columns whose values may appear in logs, errors and previews. All others never do.
     #[serde(default)]
     log_columns: Vec<String>,
 }
 
 /// What a deleted row means for the target: `"delete"`, `"ignore"`, or `{"deactivate": {..}}`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeletePolicy {
     /// The target deletes its row.
@@ -45,7 +58,7 @@ pub enum DeletePolicy {
 }
 
 /// What becomes of a member whose column is null.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NullPolicy {
     /// It is sent as null.
@@ -60,14 +73,25 @@ pub enum NullPolicy {
 }
 
 /// A row that the target must hold before this one.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Requirement {
+struct RequirementFile {
     /// The navigation property of the lookup that leads there, e.g. `parentcustomerid_account`. A lookup
     /// that leads nowhere requires nothing.
-    pub lookup: String,
-    /// The table it leads to, which must travel as well.
+    lookup: String,
+    /// The table it leads to, which must be one of `tables`.
+    table: String,
+}
+
+/// A row that the target must hold before one of this table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// The navigation property of the lookup that leads there.
+    pub navigation: String,
+    /// The table it leads to.
     pub table: String,
+    /// The column of that row that holds its key in the target, once it was acknowledged.
+    pub target_id: String,
 }
 
 /// One table, checked.
@@ -102,12 +126,9 @@ impl TableConfig {
     /// and the acknowledged version.
     #[must_use]
     pub fn select(&self) -> Vec<&str> {
-        let own = |reads| match reads {
-            Reads::Own(column) => Some(column),
-            Reads::Related { .. } => None,
-        };
-        let reads = self.fields.values().filter_map(Field::reads);
-        let mut columns: Vec<&str> = reads.filter_map(own).collect();
+        let own = |column: &ColumnPath| matches!(column.reads(), Reads::Own(_));
+        let read = self.fields.values().flat_map(Field::columns);
+        let mut columns: Vec<&str> = read.filter(|c| own(c)).map(ColumnPath::as_str).collect();
         columns.push("versionnumber");
         columns.push(&self.ack.version);
         columns.sort_unstable();
@@ -119,16 +140,26 @@ impl TableConfig {
     #[must_use]
     pub fn expand(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut expand: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for reads in self.fields.values().filter_map(Field::reads) {
-            if let Reads::Related { navigation, column } = reads {
+        for path in self.fields.values().flat_map(Field::columns) {
+            if let Reads::Related { navigation, column } = path.reads() {
                 expand.entry(navigation).or_default().insert(column);
             }
         }
+        for requirement in &self.requires {
+            let columns = expand.entry(&requirement.navigation).or_default();
+            columns.insert(&requirement.target_id);
+        }
         expand
+    }
+
+    /// Whether anything in the payload is computed by an expression.
+    #[must_use]
+    pub fn computes(&self) -> bool {
+        self.fields.values().any(Field::computes)
     }
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
@@ -137,7 +168,7 @@ impl TableFile {
         self,
         name: String,
         default_policy: Option<&RetryPolicy>,
-        tables: &BTreeSet<String>,
+        acks: &BTreeMap<String, AckColumns>,
         findings: &mut Findings<'_>,
     ) -> Option<TableConfig> {
         for (key, value) in [
@@ -154,17 +185,25 @@ impl TableFile {
                 "is empty, but must hold what tells the target, e.g. {\"state\": 1}",
             );
         }
-        if self.fields.is_empty() {
-            findings.add("fields", "is empty: nothing would be sent");
-        }
         let mut below = findings.below("fields");
-        for (member, field) in &self.fields {
-            if let Some(reads) = field.reads() {
-                check_reads(reads, &self.acknowledgement, &mut below.below(member));
+        let fields = field::members_of(self.fields, &mut below);
+        for (member, field) in fields.iter().flatten() {
+            for column in field.columns() {
+                // An acknowledgement column in the payload would make every acknowledgement a change.
+                // That of a related row is fine: its change raises no notification of this one.
+                if self.acknowledgement.all().contains(&column.as_str()) {
+                    let text = format!(
+                        "uses {}, which is one of the integration's own columns",
+                        column.as_str()
+                    );
+                    below.add(member, text);
+                }
             }
         }
-        for (place, requirement) in self.requires.iter().enumerate() {
-            requirement.check(tables, &mut findings.below(&format!("requires.{place}")));
+        let mut requires = Vec::new();
+        for (place, requirement) in self.requires.into_iter().enumerate() {
+            let mut below = findings.below(&format!("requires.{place}"));
+            requires.extend(requirement.check(acks, &mut below));
         }
         for (place, column) in self.log_columns.iter().enumerate() {
             if !is_name(column) {
@@ -183,9 +222,9 @@ impl TableFile {
             name,
             entity_set: self.entity_set,
             primary_key: self.primary_key,
-            fields: self.fields,
+            fields: fields?,
             nulls: self.nulls,
-            requires: self.requires,
+            requires,
             target: target?,
             on_delete: self.on_delete,
             ack: self.acknowledgement,
@@ -195,38 +234,12 @@ impl TableFile {
     }
 }
 
-fn check_reads(reads: Reads<'_>, ack: &AckColumns, findings: &mut Findings<'_>) {
-    match reads {
-        // An acknowledgement column in the payload would make every acknowledgement a change.
-        Reads::Own(column) if ack.all().contains(&column) => findings.note(format!(
-            "uses {column}, which is one of the integration's own columns"
-        )),
-        Reads::Own(column) if !is_name(column) => {
-            findings.note(format!("is {column:?}, which is no column, e.g. \"name\""));
-        }
-        Reads::Related { navigation, column } if !is_name(navigation) || !is_name(column) => {
-            findings.note(format!(
-                "is \"{navigation}/{column}\", but must be one lookup and one column, e.g. \"primarycontactid/emailaddress1\""
-            ));
-        }
-        Reads::Related { navigation, .. } => check_navigation(navigation, findings),
-        Reads::Own(_) => {}
-    }
-}
-
-fn check_navigation(navigation: &str, findings: &mut Findings<'_>) {
-    let name = navigation
-        .strip_prefix('_')
-        .and_then(|n| n.strip_suffix("_value"));
-    if let Some(name) = name {
-        findings.note(format!(
-            "follows {navigation}, but a lookup is followed by its navigation property, e.g. {name:?}"
-        ));
-    }
-}
-
-impl Requirement {
-    fn check(&self, tables: &BTreeSet<String>, findings: &mut Findings<'_>) {
+impl RequirementFile {
+    fn check(
+        self,
+        acks: &BTreeMap<String, AckColumns>,
+        findings: &mut Findings<'_>,
+    ) -> Option<Requirement> {
         if is_name(&self.lookup) {
             check_navigation(&self.lookup, &mut findings.below("lookup"));
         } else {
@@ -238,11 +251,22 @@ impl Requirement {
                 ),
             );
         }
-        if !tables.contains(&self.table) {
+        let Some(ack) = acks.get(&self.table) else {
+            let known: Vec<_> = acks.keys().map(String::as_str).collect();
             findings.add(
                 "table",
-                format!("is {:?}, which is none of tables", self.table),
+                format!(
+                    "is {:?}, which does not travel; tables has {}",
+                    self.table,
+                    known.join(", ")
+                ),
             );
-        }
+            return None;
+        };
+        Some(Requirement {
+            navigation: self.lookup,
+            table: self.table,
+            target_id: ack.target_id.clone(),
+        })
     }
 }

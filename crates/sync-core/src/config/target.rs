@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::finding::Findings;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+/// How the target system is called, whatever the table.
 pub(super) struct TargetFile {
+    /// Header that carries the API key.
     api_key_header: String,
+    /// One call may take this long.
     timeout_seconds: f64,
 }
 

@@ -99,7 +99,7 @@ pub(super) struct Good {
 
 impl Good {
     pub(super) fn json(&self, stage: Stage, asked: &str) -> Result<Value, Failure> {
-        serde_json::from_slice(&self.body).map_err(|_| bad_answer(stage, asked))
+        crate::exact::from_slice(&self.body).map_err(|_| bad_answer(stage, asked))
     }
 }
 

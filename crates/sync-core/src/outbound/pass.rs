@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service_bus::ErrorClass;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Notice, OutboundParts, Served, blank, envelope};
 use crate::acknowledgement::Outcome;
 use crate::config::{DeletePolicy, TableConfig};
+use crate::dataverse::Columns;
 use crate::failure::{Class, Failure, Stage};
 use crate::flight::{self, Landed};
-use crate::mapping;
+use crate::mapping::{self, Payload};
 use crate::patience::{Patience, try_patiently};
 use crate::ports::{Change, Delivery, Receipt, jitter_ms};
 use crate::snapshot::{Latest, RowKey, RowVersion};
@@ -23,6 +25,9 @@ type Flight = flight::Flight<RowKey, Notice, Answer>;
 /// A row that never stops changing must not hold its messages for ever: after this many passes they
 /// are rescheduled, which costs nothing, since the target holds a recent state by then.
 const MOST_PASSES: u32 = 8;
+
+/// Expressions take microseconds. Whatever takes this long does not end in time for anybody.
+const LONGEST_MAPPING: Duration = Duration::from_secs(20);
 
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 
@@ -83,6 +88,26 @@ async fn bounded<T>(
     })
 }
 
+/// Maps a row; if expressions take part, then on a thread of its own, since nothing can stop one.
+async fn mapped(table: &Arc<TableConfig>, columns: Columns) -> Result<Payload, Failure> {
+    if !table.computes() {
+        return mapping::map(table, &columns);
+    }
+    let name = table.name.clone();
+    let table = Arc::clone(table);
+    let work = spawn_blocking(move || mapping::map(&table, &columns));
+    match timeout(LONGEST_MAPPING, work).await {
+        Ok(Ok(mapped)) => mapped,
+        ended => {
+            let how = if ended.is_ok() { "died" } else { "did not end" };
+            let text = format!(
+                "The expressions of tables.{name}.fields {how} for this {name}. Simplify them, then resend the message."
+            );
+            Err(Failure::permanent(Stage::Map, "ExpressionFailed", text))
+        }
+    }
+}
+
 /// How a pass ended well.
 enum Step {
     /// Everybody's version was acknowledged before: nothing was delivered.
@@ -128,7 +153,13 @@ impl Course {
         }
         let (version, outcome, change, hash) = match latest {
             Latest::Row(snapshot) => {
-                let payload = mapping::map(&self.table, &snapshot.columns)?;
+                // A row that the target must hold first may only be late because the target is down.
+                // Then this message waits for the target, which does not age it.
+                if let Err(unmet) = mapping::required(&self.table, &snapshot.columns) {
+                    self.parts.target.available()?;
+                    return Err(unmet);
+                }
+                let payload = mapped(&self.table, snapshot.columns).await?;
                 let hash = payload.hash.clone();
                 (
                     Some(snapshot.version),

@@ -5,5 +5,6 @@ mod backlog;
 mod crash_points;
 mod inbound;
 mod outbound;
+mod requires;
 mod rows;
 mod world;

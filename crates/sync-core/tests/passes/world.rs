@@ -45,6 +45,10 @@ pub(crate) struct State {
     /// The idempotency keys of all calls.
     pub(crate) keys: Vec<String>,
     pub(crate) inbound_down: bool,
+    /// The row that the lookup `parentcustomerid_account` leads to.
+    pub(crate) parent: Value,
+    /// Why the target is not called at all.
+    pub(crate) unavailable: Option<Failure>,
     /// Order of what happened, for the order of effects.
     pub(crate) log: Vec<&'static str>,
     /// The process dies right after this effect: whatever called never hears of it.
@@ -112,7 +116,11 @@ impl World {
     }
 
     pub(crate) fn outbound(&self) -> Outbound {
-        let config = SyncConfig::parse(include_str!("../../../../sync.json"), "sync.json").unwrap();
+        self.outbound_of(include_str!("../../../../sync.json"))
+    }
+
+    pub(crate) fn outbound_of(&self, sync_json: &str) -> Outbound {
+        let config = SyncConfig::parse(sync_json, "sync.json").unwrap();
         Outbound::new(OutboundParts {
             config: Arc::new(config),
             source: Arc::new(self.clone()),
@@ -157,13 +165,15 @@ impl Source for World {
             s.fetches += 1;
             (s.row.clone(), s.acknowledged)
         };
+        let parent = self.lock().parent.clone();
         // What is read was true when the read began: whoever saves now is not in it.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let (Some((name, version)), acknowledged) = found else {
             return Ok(Latest::Gone);
         };
         let columns: Map<String, Value> = json!({"firstname": name, "lastname": "x",
-            "emailaddress1": null, "telephone1": null, "jobtitle": null, "_parentcustomerid_value": null})
+            "emailaddress1": null, "telephone1": null, "jobtitle": null, "_parentcustomerid_value": null,
+            "parentcustomerid_account": parent})
         .as_object()
         .unwrap()
         .clone();
@@ -193,6 +203,10 @@ impl Source for World {
 
 #[async_trait]
 impl Target for World {
+    fn available(&self) -> Result<(), Failure> {
+        self.lock().unavailable.clone().map_or(Ok(()), Err)
+    }
+
     async fn deliver(&self, _: &TableConfig, delivery: &Delivery) -> Result<Receipt, Failure> {
         tokio::time::sleep(Duration::from_millis(20)).await;
         {

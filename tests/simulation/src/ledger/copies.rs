@@ -161,7 +161,8 @@ fn patient((class, lingers): (Class, Duration), count: i64, copy: &Copy) -> bool
             (retry_after.as_secs_f64().clamp(BASE, LONGEST_OBEYED), false)
         }
         Class::Config => (CONFIG_DELAY, false),
-        Class::Permanent => return false,
+        // Nothing requires another row here.
+        Class::Waiting | Class::Permanent => return false,
     };
     let lingers = lingers.as_secs_f64();
     let (least, most) = (

@@ -36,12 +36,14 @@ const INDUSTRIES: [&str; 33] = [
     "Vehicle Retail",
     "Wholesale",
 ];
+const LANGUAGES: [&str; 4] = ["German", "English", "French", "Italian"];
 const OUTBOX_STATUSES: [&str; 4] = ["Pending", "Sending", "Retry wait", "Failed"];
 
 /// The label of one value of a choice, state or status.
 pub(in crate::dataverse) fn choice(table: &str, column: &str, value: i64) -> Option<&'static str> {
     let (labels, first): (&[&str], i64) = match (table, column) {
         (_, "industrycode") => (&INDUSTRIES, 1),
+        (_, "new_languages") => (&LANGUAGES, 100),
         ("dvs_outbox", "statuscode") => (&OUTBOX_STATUSES, 1),
         (_, "statuscode") => (&["Active", "Inactive"], 1),
         (_, "statecode") => (&["Active", "Inactive"], 0),
@@ -60,8 +62,10 @@ mod tests {
     fn every_value_of_every_choice_has_a_label() {
         for table in Schema::new().tables {
             for column in &table.columns {
-                let (Kind::Choice(values) | Kind::State(values) | Kind::Status(values)) =
-                    column.kind
+                let (Kind::Choice(values)
+                | Kind::Choices(values)
+                | Kind::State(values)
+                | Kind::Status(values)) = column.kind
                 else {
                     continue;
                 };

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Bool,
     /// A choice, with its valid values.
     Choice(&'static [i64]),
+    /// A choice of several values, with its valid ones; written as one text, `100,101`.
+    Choices(&'static [i64]),
     State(&'static [i64]),
     Status(&'static [i64]),
     Time,

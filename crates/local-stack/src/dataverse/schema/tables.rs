@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use super::Cascade::{Delete, RemoveLink};
 use super::Kind::{
-    Bool, Choice, Lookup, Memo, Money, PrimaryKey, State, Status, Text, Time, Version, Whole,
+    Bool, Choice, Choices, Lookup, Memo, Money, PrimaryKey, State, Status, Text, Time, Version,
+    Whole,
 };
 use super::{AlternateKey, Column, Kind, Navigation, Table, property_name};
 
@@ -18,6 +19,9 @@ const INDUSTRIES: &[i64] = &[
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
     27, 28, 29, 30, 31, 32, 33,
 ];
+
+/// German, English, French, Italian: somebody's own column on account.
+const LANGUAGES: &[i64] = &[100, 101, 102, 103];
 
 /// The integration's own columns: what acknowledgements write, for each target its own.
 const ACKNOWLEDGEMENT: &[(&str, Kind)] = &[
@@ -57,6 +61,7 @@ fn account() -> Table {
         ("numberofemployees", Whole),
         ("creditonhold", Bool),
         ("industrycode", Choice(INDUSTRIES)),
+        ("new_languages", Choices(LANGUAGES)),
         ("description", Memo(2000)),
         ("primarycontactid", Lookup),
         ("transactioncurrencyid", Lookup),

@@ -125,6 +125,13 @@ fn formatted(store: &Store, table: &Table, row: &Row, column: usize) -> Option<S
         (Kind::Choice(_) | Kind::State(_) | Kind::Status(_), Cell::Int(value)) => {
             labels::choice(table.logical, described.name, *value).map(str::to_owned)
         }
+        (Kind::Choices(_), Cell::Text(values)) => {
+            let values = values.split(',').filter_map(|v| v.parse::<i64>().ok());
+            let labels: Vec<_> = values
+                .filter_map(|value| labels::choice(table.logical, described.name, value))
+                .collect();
+            Some(labels.join("; "))
+        }
         (Kind::Money, Cell::Number(value)) => Some(money(*value)),
         (_, Cell::Int(value)) => {
             let digits = grouped(u128::from(value.unsigned_abs()));

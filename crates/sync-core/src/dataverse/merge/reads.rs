@@ -181,7 +181,7 @@ impl Reads {
             .map(|row| {
                 let asked = format!("GET {}({row})", self.pages.entity_set);
                 let read = match answers.next() {
-                    Some(Answer::Good(body)) => match serde_json::from_slice(&body) {
+                    Some(Answer::Good(body)) => match crate::exact::from_slice(&body) {
                         Ok(Value::Object(columns)) => Ok(Some(columns)),
                         _ => Err(bad_answer(stage, &asked)),
                     },

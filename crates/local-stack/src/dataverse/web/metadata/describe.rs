@@ -40,6 +40,7 @@ pub(super) fn column(table: &Table, column: &Column) -> Value {
         Kind::Money => ("Money", "MoneyType", "Money"),
         Kind::Bool => ("Boolean", "BooleanType", "Boolean"),
         Kind::Choice(_) => ("Picklist", "PicklistType", "Picklist"),
+        Kind::Choices(_) => ("Virtual", "MultiSelectPicklistType", "MultiSelectPicklist"),
         Kind::State(_) => ("State", "StateType", "State"),
         Kind::Status(_) => ("Status", "StatusType", "Status"),
         Kind::Time => ("DateTime", "DateTimeType", "DateTime"),
@@ -57,7 +58,7 @@ pub(super) fn column(table: &Table, column: &Column) -> Value {
         "AttributeTypeName": {"Value": type_name},
         "IsPrimaryId": is_key,
         "IsPrimaryName": column.name == table.primary_name,
-        "IsCustomAttribute": Table::is_own_column(column.name),
+        "IsCustomAttribute": Table::is_own_column(column.name) || column.name.starts_with("new_"),
         "IsValidForRead": true,
         "IsValidForCreate": column.writable || is_key,
         "IsValidForUpdate": column.writable,
@@ -69,14 +70,17 @@ pub(super) fn column(table: &Table, column: &Column) -> Value {
     });
     match column.kind {
         Kind::Text(max) | Kind::Memo(max) => attribute["MaxLength"] = json!(max),
-        Kind::Choice(values) | Kind::State(values) | Kind::Status(values) => {
+        Kind::Choice(values)
+        | Kind::Choices(values)
+        | Kind::State(values)
+        | Kind::Status(values) => {
             let options = values.iter().map(|value| option(table, column, *value));
             let name = format!("{}_{}", table.logical, column.name);
             attribute["OptionSet"] = json!({
                 "MetadataId": metadata_id(&name),
                 "Name": name,
                 "IsGlobal": false,
-                "OptionSetType": kind,
+                "OptionSetType": if cast == "MultiSelectPicklist" { "Picklist" } else { kind },
                 "Options": options.collect::<Vec<_>>(),
             });
         }
