@@ -43,7 +43,9 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // Not SIGKILL, which would leave its handler behind.
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &pid]).status();
         let _ = self.0.wait();
     }
 }
