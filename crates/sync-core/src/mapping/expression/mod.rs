@@ -122,13 +122,14 @@ fn compile(term: Term<&str>) -> Result<Filter<JustLut<Val>>, String> {
         args: vec![],
         body: term,
     };
-    let prelude = language::prelude().map(|def| -> Def<&str> { def });
+    let mut definitions: Vec<Def<&str>> = language::prelude().collect::<Vec<_>>();
+    definitions.push(main);
     let arena = Arena::default();
     let file = File {
         code: MAIN,
         path: (),
     };
-    let modules = Loader::new(prelude.chain([main])).load(&arena, file);
+    let modules = Loader::new(definitions).load(&arena, file);
     // The file only names a filter.
     let modules = modules.map_err(|_| "cannot be loaded".to_owned())?;
     let funs = jaq_core::funs()
