@@ -13,7 +13,7 @@ use sync_core::outbound::{Outbound, OutboundParts};
 use sync_core::ports::{SystemClock, system_rng};
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{TargetSettings, VaultSettings, environment, rejected_queue};
-use sync_core::target::HttpTarget;
+use sync_core::target::{HttpTarget, HttpTargetParts};
 
 fn main() -> ExitCode {
     function_app::run(build)
@@ -25,7 +25,13 @@ async fn build() -> anyhow::Result<HandlerApp> {
     let config = Arc::clone(app.settings.config()?);
     let notifications = app.notifications().await?;
     let vault = app.vault.ok_or_else(VaultSettings::missing)?;
-    let customers = HttpTarget::new(target.url, config.target.clone(), vault, target.secret_name)?;
+    let customers = HttpTarget::new(HttpTargetParts {
+        base: target.url,
+        config: config.target.clone(),
+        secrets: vault,
+        secret_name: target.secret_name,
+        roots: target.roots,
+    })?;
     let (breaker, dataverse) = (config.breaker.clone(), Arc::new(app.dataverse));
     let mut outbound = Outbound::new(OutboundParts {
         config,

@@ -12,7 +12,7 @@ use sync_core::failure::Failure;
 use sync_core::mapping;
 use sync_core::ports::{Change, Delivery, Target};
 use sync_core::snapshot::{RowKey, RowVersion};
-use sync_core::target::HttpTarget;
+use sync_core::target::{HttpTarget, HttpTargetParts};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -88,12 +88,13 @@ async fn request(config: &SyncConfig, table: &str, columns: Option<Value>) -> St
     };
     // The first to install wins; all install the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let target = HttpTarget::new(
-        base.parse().unwrap(),
-        config.target.clone(),
-        Arc::new(Key),
-        "target-key",
-    )
+    let target = HttpTarget::new(HttpTargetParts {
+        base: base.parse().unwrap(),
+        config: config.target.clone(),
+        secrets: Arc::new(Key),
+        secret_name: "target-key".into(),
+        roots: Vec::new(),
+    })
     .unwrap();
     let receipt = target.deliver(table, &delivery).await.unwrap();
     assert_eq!(receipt.target_row_id.as_deref(), Some("C1"));

@@ -159,8 +159,10 @@ pub struct VaultSettings {
 pub struct TargetSettings {
     /// Base address of the target.
     pub url: Url,
-    /// Name of the secret that holds its API key.
+    /// Name of the secret that the app proves itself to it with.
     pub secret_name: String,
+    /// Authorities that are trusted beside the system's own.
+    pub roots: Vec<reqwest::Certificate>,
 }
 
 impl Settings {
@@ -305,8 +307,28 @@ impl TargetSettings {
         Ok(Self {
             url: url(get, "TARGET_URL", "https://erp.contoso.com/api")?,
             secret_name: required(get, "TARGET_SECRET_NAME", "erp-api-key")?,
+            roots: match get("TARGET_CA_FILE") {
+                Some(path) => roots(&path)?,
+                None => Vec::new(),
+            },
         })
     }
+}
+
+/// The certificates of a PEM file.
+fn roots(path: &str) -> Result<Vec<reqwest::Certificate>, SettingsError> {
+    let problem = match std::fs::read(path) {
+        Err(e) => format!("the file cannot be read ({})", e.kind()),
+        Ok(pem) => match reqwest::Certificate::from_pem_bundle(&pem) {
+            Ok(roots) if !roots.is_empty() => return Ok(roots),
+            _ => "the file holds no certificate in PEM".into(),
+        },
+    };
+    Err(SettingsError::Invalid {
+        name: "TARGET_CA_FILE",
+        problem,
+        example: "/home/site/wwwroot/contoso-root.pem",
+    })
 }
 
 const CONNECTION_STRING: &str = "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;";
@@ -512,6 +534,12 @@ mod tests {
                 "KEY_VAULT_VERIFY_CHALLENGE",
                 "secret",
                 "neither true nor false",
+            ),
+            ("TARGET_CA_FILE", "/no/secret.pem", "cannot be read"),
+            (
+                "TARGET_CA_FILE",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+                "no certificate in PEM",
             ),
         ] {
             let mut pairs = GOOD.to_vec();

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Form, Path, State as Shared};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use time::OffsetDateTime;
@@ -49,8 +52,13 @@ fn invalid_client(number: u32, text: impl Into<String>) -> Refused {
 pub(super) async fn token(
     Shared(state): Shared<Arc<State>>,
     Path(tenant): Path<String>,
-    Form(parameters): Form<Parameters>,
+    headers: HeaderMap,
+    Form(mut parameters): Form<Parameters>,
 ) -> Response {
+    if let (None, Some((id, secret))) = (&parameters.client_secret, basic(&headers)) {
+        parameters.client_id = Some(id);
+        parameters.client_secret = Some(secret);
+    }
     let now = OffsetDateTime::now_utc();
     let grant = match parameters.client_assertion {
         Some(_) => Grant::Assertion,
@@ -84,6 +92,19 @@ pub(super) async fn token(
         status: status.as_u16(),
     });
     (status, Json(body)).into_response()
+}
+
+/// A client that authenticates by header (RFC 6749, 2.3.1), both parts form-encoded.
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let pair = STANDARD.decode(value.strip_prefix("Basic ")?).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    let (id, secret) = pair.split_once(':')?;
+    let decoded = |text: &str| {
+        let mut pairs = url::form_urlencoded::parse(text.as_bytes());
+        pairs.next().map(|(name, _)| name.into_owned())
+    };
+    Some((decoded(id)?, decoded(secret)?))
 }
 
 fn answer(

@@ -30,6 +30,10 @@ pub struct Faults {
     pub rate_reset_after_apply: f64,
     /// Time every call takes, milliseconds.
     pub latency_ms: u64,
+    /// Every answer is this much longer than it need be, bytes.
+    pub padding_bytes: usize,
+    /// Rates count for calls that change something only.
+    pub writes_only: bool,
     /// The whole system is down.
     pub down: Down,
 }
@@ -62,6 +66,8 @@ impl Default for Faults {
             rate_reset_before_apply: 0.0,
             rate_reset_after_apply: 0.0,
             latency_ms: 0,
+            padding_bytes: 0,
+            writes_only: false,
             down: Down::No,
         }
     }
@@ -90,10 +96,11 @@ pub(super) enum When {
 }
 
 impl Faults {
-    pub(super) fn draw(&self, dice: &mut crate::dice::Dice) -> Fault {
+    pub(super) fn draw(&self, dice: &mut crate::dice::Dice, writes: bool) -> Fault {
         match self.down {
             Down::Unavailable => return Fault::Unavailable,
             Down::Reset => return Fault::Reset(When::Before),
+            Down::No if self.writes_only && !writes => return Fault::None,
             Down::No => {}
         }
         let drawn = dice.pick(&[

@@ -3,11 +3,18 @@
 //! `PUT`, `PATCH` and `DELETE /customers/{externalId}` and `/contacts/{externalId}` keyed by the source
 //! row's id, `GET` to look; an API key; the system's own ids in its answers. Everything that
 //! arrives is recorded, in the order in which it was applied.
+//!
+//! Configured otherwise it knows callers by other means, limits how often they call, demands more of a
+//! row, or knows rows by ids of its own only: then `GET /customers?externalId=..` finds them, `POST
+//! /customers` creates them, and `PUT`, `PATCH` and `DELETE /customers/{id}` take the system's id.
 
+mod door;
 mod faults;
+mod schema;
 mod store;
 mod web;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +22,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use door::Auth;
+use door::Door;
 use faults::Fault;
 pub use faults::{Down, Faults};
+pub use schema::{Demand, Kind, Schema};
 use store::Store;
 pub use store::TargetRow;
 
@@ -28,8 +38,18 @@ use crate::serve::{Bound, Server, StartError};
 pub struct TargetConfig {
     /// Port on loopback; 0 lets the system choose.
     pub port: u16,
-    /// What callers must send as `x-api-key`.
+    /// How callers prove who they are.
+    pub auth: Auth,
+    /// The key, token or password they must know.
     pub api_key: String,
+    /// For TLS, perhaps with a certificate of the caller's.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Calls a second beyond which 429 is answered.
+    pub calls_per_second: Option<u32>,
+    /// Whether rows are written under the source row's id. Otherwise they have to be found, or created.
+    pub upsert: bool,
+    /// What is demanded of rows, by resource (`customers`, `contacts`).
+    pub schemas: BTreeMap<String, Schema>,
     /// Refuse a write that is older than what is held (409 `older-version`). A plain ERP does not.
     pub version_guard: bool,
     /// What goes wrong from the start.
@@ -40,7 +60,12 @@ impl Default for TargetConfig {
     fn default() -> Self {
         Self {
             port: 0,
+            auth: Auth::default(),
             api_key: Uuid::new_v4().simple().to_string(),
+            tls: None,
+            calls_per_second: None,
+            upsert: true,
+            schemas: BTreeMap::new(),
             version_guard: false,
             faults: Faults::default(),
         }
@@ -78,7 +103,7 @@ pub struct Call {
 
 impl Call {
     fn writes(&self) -> bool {
-        matches!(self.method.as_str(), "PUT" | "PATCH" | "DELETE")
+        matches!(self.method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE")
     }
 }
 
@@ -101,12 +126,15 @@ pub struct TargetCounters {
 #[derive(Debug)]
 pub struct Target {
     server: Server,
+    secure: bool,
     state: Arc<State>,
 }
 
 #[derive(Debug)]
 struct State {
     api_key: String,
+    upsert: bool,
+    schemas: BTreeMap<String, Schema>,
     /// Calls whose caller is gone and which are still to be applied.
     late: AtomicUsize,
     /// Calls that have come.
@@ -117,6 +145,7 @@ struct State {
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    door: Door,
     version_guard: bool,
     faults: Faults,
     dice: Dice,
@@ -130,8 +159,8 @@ impl Inner {
         self.faults = faults;
     }
 
-    fn draw(&mut self) -> Fault {
-        self.faults.draw(&mut self.dice)
+    fn draw(&mut self, writes: bool) -> Fault {
+        self.faults.draw(&mut self.dice, writes)
     }
 
     fn record(&mut self, call: Call, faulted: bool) {
@@ -159,12 +188,17 @@ impl Target {
     /// The port is taken.
     pub async fn start(config: TargetConfig) -> Result<Self, StartError> {
         let bound = Bound::take("target", config.port).await?;
+        let (tls, secret) = (config.tls, config.api_key.clone());
+        let secure = tls.is_some();
         let state = Arc::new(State {
             api_key: config.api_key,
+            upsert: config.upsert,
+            schemas: config.schemas,
             late: AtomicUsize::new(0),
             arrivals: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 store: Store::default(),
+                door: Door::new(config.auth, secret, config.calls_per_second),
                 version_guard: config.version_guard,
                 dice: Dice::new(config.faults.seed),
                 faults: config.faults,
@@ -172,8 +206,12 @@ impl Target {
                 counters: TargetCounters::default(),
             }),
         });
-        let server = bound.serve(web::router(state.clone()), None);
-        Ok(Self { server, state })
+        let server = bound.serve(web::router(state.clone()), tls);
+        Ok(Self {
+            server,
+            secure,
+            state,
+        })
     }
 
     /// Where it listens.
@@ -183,10 +221,25 @@ impl Target {
 
     /// Value for `TARGET_URL`.
     pub fn url(&self) -> String {
+        if self.secure {
+            // By name: its certificate is made out to it.
+            return format!("https://localhost:{}", self.addr().port());
+        }
         format!("http://{}", self.addr())
     }
 
-    /// The key callers must send.
+    /// The secrets that are accepted from now on: old and new side by side while they are rotated.
+    pub fn accept_secrets(&self, secrets: &[&str]) {
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned());
+        self.state.inner().door.secrets = secrets.collect();
+    }
+
+    /// The access tokens that came so far are worth nothing any more.
+    pub fn revoke_tokens(&self) {
+        self.state.inner().door.revoke_tokens();
+    }
+
+    /// The key callers must send at first.
     pub fn api_key(&self) -> &str {
         &self.state.api_key
     }

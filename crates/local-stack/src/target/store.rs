@@ -49,7 +49,34 @@ pub(super) fn refusal(status: u16, code: &str, message: &str) -> Answer {
     (status, Some(json!({"code": code, "message": message})))
 }
 
+/// The refusal of a row for one of its fields.
+pub(super) fn invalid(code: &str, field: &str) -> Answer {
+    let message = format!("{field} is not acceptable.");
+    (
+        422,
+        Some(json!({"code": code, "field": field, "message": message})),
+    )
+}
+
 impl Store {
+    /// The external id of the row that the system knows by `id`.
+    pub(super) fn external_id(&self, entity: &'static str, id: &str) -> Option<String> {
+        let row = self
+            .rows()
+            .find(|row| row.entity == entity && row.id == id)?;
+        Some(row.external_id.clone())
+    }
+
+    /// Rows by external id, as a list of one or none.
+    pub(super) fn find(&self, entity: &'static str, external_id: &str) -> Answer {
+        let items: Vec<Value> = self
+            .row(entity, external_id)
+            .map(document)
+            .into_iter()
+            .collect();
+        (200, Some(json!({ "items": items })))
+    }
+
     pub(super) fn rows(&self) -> impl Iterator<Item = &TargetRow> {
         self.rows.values()
     }

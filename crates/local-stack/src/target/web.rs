@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, State as Shared};
 use axum::response::{IntoResponse, Response};
@@ -11,12 +11,13 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::faults::{Fault, When};
 use super::store::{self, Answer, refusal};
-use super::{Call, Faults, Inner, State};
+use super::{Call, Faults, Inner, State, schema};
 use crate::admin;
 use crate::serve::Connection;
 
@@ -52,11 +53,14 @@ async fn call(
 ) -> Response {
     let arrival = state.arrivals.fetch_add(1, Ordering::SeqCst);
     let request = Request::new(arrival, &method, &uri, &headers, body);
-    let key = headers.get("x-api-key");
-    let trusted = key.is_some_and(|key| key.as_bytes() == state.api_key.as_bytes());
+    let (trusted, crowded) = {
+        let mut inner = state.inner();
+        let trusted = inner.door.trusts(&headers);
+        (trusted, trusted && inner.door.is_crowded(Instant::now()))
+    };
     // In a task of its own: a caller that gives up does not stop the work, which may well be
     // applied after the caller has gone away.
-    let work = tokio::spawn(async move { process(state, request, trusted).await });
+    let work = tokio::spawn(async move { process(state, request, trusted, crowded).await });
     let done = work.await.unwrap_or(Done::Cut);
     match done {
         Done::Answered(response) => response,
@@ -72,16 +76,23 @@ enum Done {
     Cut,
 }
 
-async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
+async fn process(state: Arc<State>, request: Request, trusted: bool, crowded: bool) -> Done {
     if !trusted {
-        let answer = refusal(401, "unauthorized", "The API key is missing or wrong.");
+        let answer = refusal(
+            401,
+            "unauthorized",
+            "What proves who calls is missing or wrong.",
+        );
         let call = request.call(Some(401), false);
         state.inner().record(call, false);
         return Done::Answered(respond(answer));
     }
     let (fault, latency, hold, late, retry_after) = {
         let mut inner = state.inner();
-        let fault = inner.draw();
+        let fault = match inner.draw(request.method != "GET") {
+            Fault::None if crowded => Fault::Throttled,
+            fault => fault,
+        };
         let faults = &inner.faults;
         (
             fault,
@@ -127,7 +138,10 @@ async fn process(state: Arc<State>, request: Request, trusted: bool) -> Done {
     }
     let answer = {
         let mut inner = state.inner();
-        let answer = apply(&mut inner, &request, OffsetDateTime::now_utc());
+        let mut answer = apply(&state, &mut inner, &request, OffsetDateTime::now_utc());
+        if let (1.., Some(body)) = (inner.faults.padding_bytes, answer.1.as_mut()) {
+            body["padding"] = "x".repeat(inner.faults.padding_bytes).into();
+        }
         // An answer that will not arrive is recorded as none, though its work is done.
         let status = (fault == Fault::None).then_some(answer.0);
         let applied = answer.0 < 300 && request.method != "GET";
@@ -150,25 +164,34 @@ async fn held_back(hold: Duration) -> Response {
     StatusCode::GATEWAY_TIMEOUT.into_response()
 }
 
-fn apply(inner: &mut Inner, request: &Request, now: OffsetDateTime) -> Answer {
+fn apply(state: &State, inner: &mut Inner, request: &Request, now: OffsetDateTime) -> Answer {
     let Some(entity) = store::entity(&request.entity) else {
         return refusal(404, "no-such-resource", "There is no such resource here.");
     };
-    let id = request.external_id.as_str();
+    let id = match external_id(state, inner, entity, request) {
+        Ok(id) => id,
+        Err(answer) => return answer,
+    };
     let version = request.source_version.as_deref();
-    let guard = inner.version_guard;
+    let (guard, body) = (inner.version_guard, &request.body);
+    let writes = matches!(request.method.as_str(), "POST" | "PUT");
+    if let (true, Some(schema)) = (writes, state.schemas.get(entity)) {
+        let row: Option<Value> = serde_json::from_slice(body).ok();
+        let row = row.as_ref().and_then(Value::as_object);
+        if let Some(refused) = row.and_then(|row| schema::check(schema, row)) {
+            return refused;
+        }
+    }
     match request.method.as_str() {
+        "GET" if request.found_by.is_some() => inner.store.find(entity, &id),
         "GET" if id.is_empty() => inner.store.list(entity),
-        "GET" => inner.store.get(entity, id),
-        "PUT" if !id.is_empty() => {
-            let body = &request.body;
-            inner.store.put(entity, id, body, version, guard, now)
+        "GET" => inner.store.get(entity, &id),
+        "POST" if inner.store.row(entity, &id).is_some() => {
+            refusal(409, "duplicate", "There is a row with this external id.")
         }
-        "PATCH" if !id.is_empty() => {
-            let body = &request.body;
-            inner.store.patch(entity, id, body, version, guard, now)
-        }
-        "DELETE" if !id.is_empty() => inner.store.delete(entity, id, version, guard),
+        "PUT" | "POST" if !id.is_empty() => inner.store.put(entity, &id, body, version, guard, now),
+        "PATCH" if !id.is_empty() => inner.store.patch(entity, &id, body, version, guard, now),
+        "DELETE" if !id.is_empty() => inner.store.delete(entity, &id, version, guard),
         _ => refusal(
             405,
             "method-not-allowed",
@@ -177,12 +200,43 @@ fn apply(inner: &mut Inner, request: &Request, now: OffsetDateTime) -> Answer {
     }
 }
 
+/// Which row a call is about, empty for all.
+fn external_id(
+    state: &State,
+    inner: &Inner,
+    entity: &'static str,
+    request: &Request,
+) -> Result<String, Answer> {
+    if let Some(found_by) = &request.found_by {
+        return Ok(found_by.clone());
+    }
+    if state.upsert {
+        return match request.method.as_str() {
+            "POST" => Ok(String::new()),
+            _ => Ok(request.external_id.clone()),
+        };
+    }
+    if request.method == "POST" {
+        let body: Option<Value> = serde_json::from_slice(&request.body).ok();
+        let id = body.and_then(|body| Some(body.get("externalId")?.as_str()?.to_owned()));
+        return id.ok_or_else(|| store::invalid("missing-field", "externalId"));
+    }
+    if request.external_id.is_empty() {
+        return Ok(String::new());
+    }
+    let id = inner.store.external_id(entity, &request.external_id);
+    id.ok_or_else(|| refusal(404, "not-found", "No row has this id."))
+}
+
 /// What of a request is recorded and used.
 struct Request {
     arrival: u64,
     method: String,
     entity: String,
+    /// What the path ends with: the external id, or without upsert the system's own.
     external_id: String,
+    /// The external id of a query.
+    found_by: Option<String>,
     source_version: Option<String>,
     idempotency_key: Option<String>,
     correlation_id: Option<String>,
@@ -202,6 +256,7 @@ impl Request {
             external_id: percent_decode_str(external_id)
                 .decode_utf8_lossy()
                 .into_owned(),
+            found_by: found_by(uri.query().unwrap_or_default()),
             source_version: header("x-source-version"),
             idempotency_key: header("idempotency-key"),
             correlation_id: header("x-correlation-id"),
@@ -230,6 +285,12 @@ impl Request {
             body_hash: (!self.body.is_empty()).then(hash),
         }
     }
+}
+
+fn found_by(query: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let (_, id) = pairs.find(|(name, _)| name == "externalId")?;
+    Some(id.into_owned())
 }
 
 fn respond((status, body): Answer) -> Response {

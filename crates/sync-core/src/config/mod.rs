@@ -27,7 +27,7 @@ use finding::Findings;
 pub use operations::{Call, Find, Operations, PathTemplate, Pointer, Success};
 pub use schema::schema;
 pub use table::{DeletePolicy, NullPolicy, Requirement, TableConfig};
-pub use target::TargetConfig;
+pub use target::{OAuth2, Rate, TargetAuth, TargetConfig, TargetHeaders, TargetLimits};
 
 use crate::breaker::BreakerSettings;
 use crate::policy::RetryPolicy;

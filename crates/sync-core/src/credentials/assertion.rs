@@ -1,38 +1,24 @@
-//! A certificate as Key Vault hands it out, and the assertions it signs to prove who an application is.
-//! Pure.
+//! The assertions that a certificate signs to prove who an application is. Pure.
 //!
-//! Wire format: Microsoft identity platform docs, "Application authentication certificate credentials";
-//! Key Vault docs, "About Azure Key Vault certificates": the secret of a certificate is a base64 PKCS#12
-//! file without a password, or PEM. `azure_identity` reads neither without openssl.
+//! Wire format: Microsoft identity platform docs, "Application authentication certificate credentials".
+//! `azure_identity` reads no certificate without openssl.
 
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
+use super::certificate::{self, BadCertificate, Parts};
+
 /// How long an assertion serves: one token call, and clocks that differ.
 const LIFETIME: Duration = Duration::minutes(10);
-
-/// Why the value of a secret is no certificate to sign in with. Says nothing of the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadCertificate {
-    #[error("is neither PEM nor a base64 PKCS#12 file without a password")]
-    Unreadable,
-    #[error("holds no private key; its key must be exportable")]
-    NoKey,
-    #[error("holds a key that is not RSA; Entra ID takes RSA keys only")]
-    NotRsa,
-    #[error("holds no certificate that belongs to its key")]
-    NoCertificate,
-}
 
 /// A certificate with its private key.
 pub(super) struct SigningCertificate {
@@ -50,17 +36,15 @@ impl fmt::Debug for SigningCertificate {
 impl SigningCertificate {
     /// Reads the value of a certificate's secret.
     pub(super) fn read(text: &str) -> Result<Self, BadCertificate> {
-        let (key, certificates) = if text.contains("-----BEGIN") {
-            pem(text)?
-        } else {
-            pkcs12(text)?
+        let Parts { key, certificates } = certificate::read(text)?;
+        let key = match &key {
+            PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
+            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
+            _ => return Err(BadCertificate::NotRsa),
         };
-        let public = key.public().as_ref();
-        // A chain may come along, in any order; the certificate of the key is the one that holds it.
-        let own = certificates
-            .iter()
-            .find(|der| der.windows(public.len()).any(|part| part == public))
-            .ok_or(BadCertificate::NoCertificate)?;
+        let key = key.map_err(|_| BadCertificate::NotRsa)?;
+        let own = certificate::own(&certificates, key.public().as_ref());
+        let own = &certificates[own.ok_or(BadCertificate::NoCertificate)?];
         let thumbprint = URL_SAFE_NO_PAD.encode(Sha256::digest(own));
         Ok(Self { key, thumbprint })
     }
@@ -97,35 +81,6 @@ impl SigningCertificate {
             .ok()?;
         Some(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
-}
-
-type Parts = (RsaKeyPair, Vec<Vec<u8>>);
-
-fn pem(text: &str) -> Result<Parts, BadCertificate> {
-    let key = match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
-        Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-        Ok(_) => return Err(BadCertificate::NotRsa),
-        Err(rustls_pki_types::pem::Error::NoItemsFound) => return Err(BadCertificate::NoKey),
-        Err(_) => return Err(BadCertificate::Unreadable),
-    };
-    let certificates = CertificateDer::pem_slice_iter(text.as_bytes())
-        .map(|der| der.map(|der| der.to_vec()))
-        .collect::<Result<_, _>>()
-        .map_err(|_| BadCertificate::Unreadable)?;
-    Ok((key.map_err(|_| BadCertificate::NotRsa)?, certificates))
-}
-
-fn pkcs12(text: &str) -> Result<Parts, BadCertificate> {
-    let file = STANDARD
-        .decode(text.trim())
-        .map_err(|_| BadCertificate::Unreadable)?;
-    let store =
-        p12_keystore::KeyStore::from_pkcs12(&file, "").map_err(|_| BadCertificate::Unreadable)?;
-    let (_, entry) = store.private_key_chain().ok_or(BadCertificate::NoKey)?;
-    let key = RsaKeyPair::from_pkcs8(entry.key()).map_err(|_| BadCertificate::NotRsa)?;
-    let certificates = entry.chain().iter().map(|c| c.as_der().to_vec()).collect();
-    Ok((key, certificates))
 }
 
 #[cfg(test)]

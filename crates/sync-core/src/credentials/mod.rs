@@ -3,6 +3,8 @@
 mod application;
 mod assertion;
 mod cache;
+mod certificate;
+mod client_credentials;
 mod entra;
 mod vault;
 
@@ -10,21 +12,25 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use zeroize::Zeroizing;
 
 pub use application::{Application, ApplicationTokens, Proof};
+pub(crate) use certificate::tls_identity;
+pub(crate) use client_credentials::ClientCredentials;
 pub use entra::{BusTokens, CredentialKind, EntraTokens};
 pub use vault::KeyVault;
 
 use crate::failure::Failure;
 
-/// A token or secret. Never printed.
+/// A token or secret. Never printed, and wiped from memory when the last clone is dropped. The copies
+/// that HTTP clients make of what they send are out of reach.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Arc<str>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// Wraps a value.
-    pub fn new(value: impl Into<Arc<str>>) -> Self {
-        Self(value.into())
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Arc::new(Zeroizing::new(value.into())))
     }
 
     /// The value itself, for the one place that sends it.
