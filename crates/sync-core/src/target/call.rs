@@ -76,6 +76,8 @@ impl Body {
 pub(super) enum NoAnswer {
     /// The target's side ended the handshake over the client's certificate, or its absence.
     CertificateRefused,
+    /// The connection broke before an answer came, for whatever reason.
+    BrokenOff(Failure),
     Failed(Failure),
 }
 
@@ -164,23 +166,27 @@ impl Request<'_> {
         if is_about_our_certificate(e) {
             return NoAnswer::CertificateRefused;
         }
-        let what = if e.is_timeout() {
-            format!("did not answer for {row} within {timeout:?}")
-        } else if e.is_connect() {
-            match tls(e) {
-                Some(problem) => format!("cannot be reached safely ({problem})"),
-                None => "cannot be reached".to_owned(),
-            }
-        } else {
-            format!("broke the connection off while taking {row}")
+        let unreachable = |what: &str| {
+            let text = format!("The target {what}.");
+            Failure::transient(Stage::Deliver, "TargetUnreachable", text)
         };
-        let text = format!("The target {what}.");
-        let failure = Failure::transient(Stage::Deliver, "TargetUnreachable", text);
-        NoAnswer::Failed(if e.is_connect() {
-            failure
+        if e.is_timeout() {
+            let what = format!("did not answer for {row} within {timeout:?}");
+            let failure = unreachable(&what);
+            // Nothing of a call is sent before there is a connection.
+            NoAnswer::Failed(match e.is_connect() {
+                true => failure,
+                false => failure.lingering(timeout),
+            })
+        } else if e.is_connect() {
+            NoAnswer::Failed(match tls(e) {
+                Some(problem) => unreachable(&format!("cannot be reached safely ({problem})")),
+                None => unreachable("cannot be reached"),
+            })
         } else {
-            failure.lingering(timeout)
-        })
+            let what = format!("broke the connection off while taking {row}");
+            NoAnswer::BrokenOff(unreachable(&what).lingering(timeout))
+        }
     }
 }
 
@@ -203,7 +209,8 @@ fn tls(e: &reqwest::Error) -> Option<&rustls::Error> {
 }
 
 /// Whether the other side ended the handshake because of the certificate it was shown. With TLS 1.3 this
-/// comes when the client takes the handshake to be done, so it looks like a broken connection.
+/// comes when the client takes the handshake to be done, and a reset may overtake it; then there is only a
+/// broken connection to be seen.
 fn is_about_our_certificate(e: &reqwest::Error) -> bool {
     use rustls::AlertDescription as Alert;
     matches!(

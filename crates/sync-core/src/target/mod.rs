@@ -192,6 +192,10 @@ impl HttpTarget {
                 Ok(answer) if answer.status == 401 => Ok(answer),
                 Ok(answer) => return Ok(answer),
                 Err(NoAnswer::Failed(failure)) => return Err(failure),
+                Err(NoAnswer::BrokenOff(failure)) => {
+                    self.auth.doubt(&credential);
+                    return Err(failure);
+                }
                 Err(NoAnswer::CertificateRefused) => Err(certificate_refused()),
             };
             refusals += 1;
