@@ -2,6 +2,7 @@
 //! stand-in around them.
 #![allow(clippy::unwrap_used)]
 
+mod credentials;
 mod failures;
 mod sessions;
 mod topic;
