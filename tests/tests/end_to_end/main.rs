@@ -2,6 +2,7 @@
 //! stand-in around them.
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
 mod credentials;
 mod failures;
 mod sessions;

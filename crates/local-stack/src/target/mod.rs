@@ -9,6 +9,7 @@
 //! /customers` creates them, and `PUT`, `PATCH` and `DELETE /customers/{id}` take the system's id.
 
 mod door;
+mod echo;
 mod faults;
 mod schema;
 mod store;
