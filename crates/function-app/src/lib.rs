@@ -54,7 +54,8 @@ pub fn start() -> anyhow::Result<App> {
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
     let vault = settings.vault.as_ref().map(|v| {
-        KeyVault::new(&v.url, tokens.credential(), v.verify_challenge, v.fresh_for).map(Arc::new)
+        let own = Arc::clone(&tokens);
+        KeyVault::new(&v.url, own, v.verify_challenge, v.fresh_for).map(Arc::new)
     });
     let vault = vault.transpose()?;
     let dataverse = DataverseClient::new(

@@ -248,6 +248,7 @@ impl Stack {
             config: &config,
             folder: folder.path(),
             settings: &settings,
+            identity: &identity,
         };
         let first = SyncFile {
             name: "sync.json".to_owned(),
@@ -361,6 +362,7 @@ struct Launcher<'a> {
     config: &'a StackConfig,
     folder: &'a Path,
     settings: &'a BTreeMap<String, String>,
+    identity: &'a Identity,
 }
 
 impl Launcher<'_> {
@@ -386,12 +388,33 @@ impl Launcher<'_> {
         settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let mut host = HostConfig::new(app_dir, settings);
         host.restart_host = true;
+        let app = name.clone();
         host.on_line = config
             .on_line
             .clone()
-            .map(|on_line| -> LineSink { Arc::new(move |line| on_line(&name, line)) });
-        Ok(Fleet::start(config.instances, |_| host.clone()).await?)
+            .map(|on_line| -> LineSink { Arc::new(move |line| on_line(&app, line)) });
+        // Each instance has a header of its own, so that the endpoint can tell who asked for what. Settings
+        // that name one on purpose stay.
+        let headers: Vec<String> = (1..=config.instances.max(1))
+            .map(|number| self.identity.instance_header(&instance_name(&name, number)))
+            .collect();
+        let is_own =
+            host.settings.get("IDENTITY_HEADER") == Some(&self.identity.header().to_owned());
+        let instance = |number: usize| {
+            let mut host = host.clone();
+            if let Some(header) = headers.get(number).filter(|_| is_own) {
+                host.settings
+                    .insert("IDENTITY_HEADER".to_owned(), header.clone());
+            }
+            host
+        };
+        Ok(Fleet::start(config.instances, instance).await?)
     }
+}
+
+/// What an instance of an app is called in the identity endpoint's records; the first is number 1.
+pub fn instance_name(app: &str, number: usize) -> String {
+    format!("{app}#{number}")
 }
 
 /// The further targets by name.

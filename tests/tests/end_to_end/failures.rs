@@ -9,30 +9,6 @@ use serde_json::{Value, json};
 use crate::world::{World, notification};
 
 #[tokio::test]
-async fn credentials_are_fetched_after_the_first_valid_message_and_once() {
-    let world = World::start().await;
-    world.send("{broken").await;
-    world
-        .until("dead-lettered", |s| {
-            s.bus.counts(OUTBOUND).unwrap().dead_letter == 1
-        })
-        .await;
-    assert!(
-        world.stack.vault.requests().is_empty(),
-        "a broken message cost a vault request"
-    );
-    // The sweep of inbound-fn asks for tokens too, but never for the vault's.
-    let tokens = world.stack.identity.requests();
-    let vault = Some("https://vault.azure.net");
-    assert!(tokens.iter().all(|t| t.resource.as_deref() != vault));
-    for id in world.stack.dataverse.ids("account") {
-        world.save(id, json!({"telephone1": "555-0100"}));
-    }
-    world.drained().await;
-    assert_eq!(world.stack.vault.reads(), 1);
-}
-
-#[tokio::test]
 async fn a_broken_body_an_unknown_table_and_a_rejected_row_are_dead_lettered_with_a_reason_to_act_on()
  {
     let world = World::start().await;

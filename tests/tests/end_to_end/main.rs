@@ -2,6 +2,8 @@
 //! stand-in around them.
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
+mod credentials;
 mod failures;
 mod sessions;
 mod topic;

@@ -2,12 +2,15 @@
 
 mod faults;
 mod governor;
+mod instances;
 mod lanes;
 mod ledger;
 mod order;
+mod rotation;
 mod show;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use sync_core::config::SyncConfig;
 use faults::{Profile, Saboteur};
 use governor::Reports;
 use ledger::Ledger;
+use rotation::Rotation;
 use show::Show;
 
 /// Options of `dvsync local`.
@@ -57,6 +61,11 @@ pub(crate) struct Options {
     /// Take the (first) target down for so many seconds once half of the changes are made.
     #[arg(long, value_name = "SECONDS")]
     outage: Option<u64>,
+    /// Rotate the (first) target's key after so many changes: Key Vault gets a new version, the target takes
+    /// the old and the new key until every instance has the new one, and then only that. The apps read
+    /// secrets again every 20 s meanwhile.
+    #[arg(long, value_name = "CHANGES")]
+    rotate_secret: Option<u64>,
     /// Stop once every change has reached its end, and print the ledger.
     #[arg(long)]
     exit_when_drained: bool,
@@ -118,7 +127,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         } else {
             Ports::default()
         },
-        settings: Default::default(),
+        settings: settings(&options),
         instances: options.instances.into(),
         sessions: options.sessions,
         on_line: Some(Arc::new(move |app: &str, line: &LogLine| {
@@ -197,6 +206,7 @@ impl Run {
         });
         let outage = options.outage.map(Duration::from_secs);
         let mut saboteur = Saboteur::new(options.faults, options.seed, outage, &self.stack);
+        let mut rotation = Rotation::new(options.rotate_secret.map(|after| after.min(planned)));
         let (mut made, mut tick) = (0, tokio::time::interval(Duration::from_millis(20)));
         let (mut quiet_since, mut saved_last) = (None::<Instant>, Instant::now());
         loop {
@@ -208,7 +218,8 @@ impl Run {
             } else {
                 1
             };
-            for _ in 0..batch.min(planned - made) {
+            let allowed = rotation.allowed(planned);
+            for _ in 0..batch.min(allowed.saturating_sub(made)) {
                 workload
                     .change(&self.stack.dataverse)
                     .context("the workload's own save failed")?;
@@ -216,18 +227,20 @@ impl Run {
                 saved_last = Instant::now();
             }
             self.watch(planned);
+            rotation.act(&self.stack, made);
             self.handler_kills += saboteur.act(&self.stack, made == planned);
             if made >= planned / 2 {
                 saboteur.outage(&self.stack);
             }
             self.outage_ended = saboteur.outage_ended();
-            if made < planned || !saboteur.is_done() {
+            if made < planned || !saboteur.is_done() || !rotation.is_done() {
                 continue;
             }
             if !options.exit_when_drained {
                 if quiet_since.is_none() && self.stack.is_drained() {
                     quiet_since = Some(Instant::now());
-                    self.show.things_to_try(&self.stack);
+                    self.show
+                        .things_to_try(&self.stack, rotation.key(&self.stack));
                 }
                 continue;
             }
@@ -261,6 +274,7 @@ impl Run {
         let mut ledger = Ledger::count(&self.stack, &self.configs);
         ledger.handler_kills = self.handler_kills;
         ledger.identities = self.reports.identities();
+        ledger.instances = instances::instances(&self.stack);
         ledger.mean_page_rows = self.reports.mean_page_rows();
         ledger.recovery_peak_per_second = self
             .outage_ended
@@ -269,6 +283,14 @@ impl Run {
         ledger.elapsed_ms = self.started.elapsed().as_millis();
         ledger
     }
+}
+
+/// App settings on top of the stack's own.
+fn settings(options: &Options) -> BTreeMap<String, String> {
+    let rotating = options.rotate_secret.is_some();
+    let refresh = rotating.then(|| rotation::REFRESH.as_secs().to_string());
+    let refresh = refresh.map(|seconds| ("SECRET_REFRESH_SECONDS".to_owned(), seconds));
+    refresh.into_iter().collect()
 }
 
 /// A shipped sync file with the patience of a demonstration: seconds instead of minutes.

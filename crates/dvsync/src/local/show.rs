@@ -283,8 +283,8 @@ impl Show {
         }
     }
 
-    /// What a newcomer can do next.
-    pub(super) fn things_to_try(&self, stack: &Stack) {
+    /// What a newcomer can do next. `key` is the target's.
+    pub(super) fn things_to_try(&self, stack: &Stack, key: &str) {
         let mut state = self.state();
         let account = stack
             .dataverse
@@ -307,7 +307,6 @@ impl Show {
                  \n3. Save something the target refuses, and read the reason on the row (its dead letter shows up below):\n   \
                  curl -X PATCH {user} -H 'Content-Type: application/json' -H 'If-Match: *' -d '{{\"name\":\"REJECT me\"}}' '{dataverse}/api/data/v9.2/accounts({account})'\n   \
                  curl {user} '{dataverse}/api/data/v9.2/accounts({account})?$select=name,dvs_ackstate,dvs_ackerror'\n",
-                key = stack.target.api_key(),
             ),
         );
     }
@@ -331,7 +330,7 @@ impl Show {
             },
         );
         for (name, value) in json.as_object().into_iter().flatten() {
-            if name == "identities" || name == "targets" {
+            if ["identities", "targets", "instances"].contains(&name.as_str()) {
                 continue;
             }
             let bad = matches!(name.as_str(), "lost" | "differing" | "outOfOrder")
@@ -356,6 +355,9 @@ impl Show {
         }
         for report in &ledger.identities {
             self.line(&mut state, &format!("  {}", report.line()));
+        }
+        for (name, report) in &ledger.instances {
+            self.line(&mut state, &format!("  {name:<13} {}", report.line()));
         }
     }
 }

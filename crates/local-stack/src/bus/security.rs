@@ -430,6 +430,7 @@ mod tests {
                 aud: aud.to_owned(),
                 appid: appid.to_owned(),
                 oid: "object".to_owned(),
+                uti: String::new(),
                 iat: 0,
                 exp,
             })
@@ -456,6 +457,7 @@ mod tests {
             aud: AUDIENCE.to_owned(),
             appid: "app".to_owned(),
             oid: String::new(),
+            uti: String::new(),
             iat: 0,
             exp: LATER,
         });

@@ -39,7 +39,10 @@ async fn token(
 ) -> Response {
     let now = OffsetDateTime::now_utc();
     let (resource, client_id) = (parameters.resource.clone(), parameters.client_id.clone());
-    let answer = answer(&state, parameters, &headers, now);
+    let instance = instance(&state, &headers);
+    let token_id = Uuid::new_v4().simple().to_string();
+    let answer = answer(&state, parameters, instance.is_some(), &token_id, now);
+    let token = answer.is_ok().then_some(token_id);
     let status = match &answer {
         Ok(_) => StatusCode::OK,
         Err((status, _)) => *status,
@@ -49,6 +52,8 @@ async fn token(
         grant: Grant::ManagedIdentity,
         resource,
         client_id,
+        instance: instance.flatten(),
+        token,
         status: status.as_u16(),
     });
     let body = match answer {
@@ -65,10 +70,21 @@ async fn token(
 
 type Refused = (StatusCode, &'static str);
 
+/// Whose secret header the call carries: `None` when it is nobody's, `Some(None)` when it is the one of an
+/// endpoint whose callers are not told apart.
+fn instance(state: &State, headers: &HeaderMap) -> Option<Option<String>> {
+    let header = headers.get("x-identity-header")?.to_str().ok()?;
+    if header == state.config.header {
+        return Some(None);
+    }
+    state.inner().instances.get(header).cloned().map(Some)
+}
+
 fn answer(
     state: &State,
     parameters: Parameters,
-    headers: &HeaderMap,
+    is_trusted: bool,
+    token_id: &str,
     now: OffsetDateTime,
 ) -> Result<serde_json::Value, Refused> {
     let bad = |message| Err((StatusCode::BAD_REQUEST, message));
@@ -80,8 +96,7 @@ fn answer(
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         return Err((status, "the endpoint was told to fail"));
     }
-    let header = headers.get("x-identity-header");
-    if header.is_none_or(|header| header.as_bytes() != state.config.header.as_bytes()) {
+    if !is_trusted {
         return Err((StatusCode::UNAUTHORIZED, "Invalid secret token header"));
     }
     if parameters.api_version.as_deref() != Some("2019-08-01") {
@@ -115,6 +130,7 @@ fn answer(
         appid: client_id.to_string(),
         // One principal per client id, the same on every call.
         oid: Uuid::new_v5(&Uuid::NAMESPACE_OID, client_id.as_bytes()).to_string(),
+        uti: token_id.to_owned(),
         iat: now.unix_timestamp(),
         exp: expires.unix_timestamp(),
     });

@@ -67,7 +67,16 @@ pub(super) async fn token(
     let scope = parameters.scope.clone().unwrap_or_default();
     let resource = scope.strip_suffix("/.default").map(str::to_owned);
     let client_id = parameters.client_id.clone();
-    let answer = answer(&state, &tenant, &parameters, resource.as_deref(), now);
+    let token_id = Uuid::new_v4().simple().to_string();
+    let answer = answer(
+        &state,
+        &tenant,
+        &parameters,
+        resource.as_deref(),
+        &token_id,
+        now,
+    );
+    let token = answer.is_ok().then_some(token_id);
     let (status, body) = match answer {
         Ok(body) => (StatusCode::OK, body),
         Err(Refused(status, error, number, text)) => {
@@ -89,6 +98,8 @@ pub(super) async fn token(
         grant,
         resource,
         client_id,
+        instance: None,
+        token,
         status: status.as_u16(),
     });
     (status, Json(body)).into_response()
@@ -112,6 +123,7 @@ fn answer(
     tenant: &str,
     parameters: &Parameters,
     resource: Option<&str>,
+    token_id: &str,
     now: OffsetDateTime,
 ) -> Result<serde_json::Value, Refused> {
     let (lifetime, fail_with) = {
@@ -178,6 +190,7 @@ fn answer(
         aud: resource.to_owned(),
         appid: client_id.to_string(),
         oid: Uuid::new_v5(&Uuid::NAMESPACE_OID, client_id.as_bytes()).to_string(),
+        uti: token_id.to_owned(),
         iat: now.unix_timestamp(),
         exp: expires.unix_timestamp(),
     });

@@ -80,6 +80,10 @@ pub struct TokenRequest {
     pub resource: Option<String>,
     /// The user-assigned identity, or the application, asked for.
     pub client_id: Option<String>,
+    /// The instance that asked, where it has a header of its own: [`Identity::instance_header`].
+    pub instance: Option<String>,
+    /// Which token was given: [`Claims::uti`].
+    pub token: Option<String>,
     /// The HTTP status answered.
     pub status: u16,
 }
@@ -105,6 +109,8 @@ struct Inner {
     lifetime: Duration,
     fail_with: Option<u16>,
     requests: Vec<TokenRequest>,
+    /// Names by secret header.
+    instances: BTreeMap<String, String>,
     applications: BTreeMap<Uuid, Application>,
 }
 
@@ -151,6 +157,7 @@ impl Identity {
                 lifetime: config.lifetime,
                 fail_with: None,
                 requests: Vec::new(),
+                instances: BTreeMap::new(),
                 applications: BTreeMap::new(),
             }),
             config,
@@ -200,6 +207,15 @@ impl Identity {
     /// Value for `IDENTITY_HEADER`.
     pub fn header(&self) -> &str {
         &self.state.config.header
+    }
+
+    /// Value for `IDENTITY_HEADER` of one instance of an app, as App Service gives each its own: its calls
+    /// are recorded under `name`.
+    pub fn instance_header(&self, name: &str) -> String {
+        let header = Uuid::new_v4().simple().to_string();
+        let instances = &mut self.state.inner().instances;
+        instances.insert(header.clone(), name.to_owned());
+        header
     }
 
     /// The key that verifies this endpoint's tokens.

@@ -26,6 +26,9 @@ pub struct Claims {
     pub appid: String,
     /// Object id of its service principal.
     pub oid: String,
+    /// Which token this is; no two are the same.
+    #[serde(default)]
+    pub uti: String,
     /// Issued at, unix seconds.
     pub iat: i64,
     /// Expires at, unix seconds.
@@ -163,6 +166,7 @@ mod tests {
             aud: "https://vault.azure.net".to_owned(),
             appid: "app".to_owned(),
             oid: "object".to_owned(),
+            uti: "one".to_owned(),
             iat: 1_000,
             exp: 2_000,
         }

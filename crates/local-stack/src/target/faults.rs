@@ -34,6 +34,9 @@ pub struct Faults {
     pub padding_bytes: usize,
     /// Rates count for calls that change something only.
     pub writes_only: bool,
+    /// Refusals repeat what was sent: a 422 the row's name in code, field and message, a 500 the whole
+    /// request in an HTML page, as a careless system does.
+    pub echo: bool,
     /// The whole system is down.
     pub down: Down,
 }
@@ -68,6 +71,7 @@ impl Default for Faults {
             latency_ms: 0,
             padding_bytes: 0,
             writes_only: false,
+            echo: false,
             down: Down::No,
         }
     }

@@ -9,6 +9,7 @@
 //! /customers` creates them, and `PUT`, `PATCH` and `DELETE /customers/{id}` take the system's id.
 
 mod door;
+mod echo;
 mod faults;
 mod schema;
 mod store;
@@ -118,6 +119,8 @@ pub struct TargetCounters {
     pub applied: u64,
     /// Calls answered 4xx, other than 429.
     pub refused: u64,
+    /// Of these, calls answered 401.
+    pub unauthorized: u64,
     /// Calls that failed by a scripted fault, or while the target was down.
     pub faulted: u64,
 }
@@ -170,6 +173,7 @@ impl Inner {
         counters.applied += u64::from(call.applied);
         let refused = call.status.is_some_and(|s| (400..500).contains(&s)) && !faulted;
         counters.refused += u64::from(refused);
+        counters.unauthorized += u64::from(call.status == Some(401));
         counters.faulted += u64::from(faulted);
         self.calls.push(call);
     }

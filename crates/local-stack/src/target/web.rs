@@ -15,6 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use super::echo;
 use super::faults::{Fault, When};
 use super::store::{self, Answer, refusal};
 use super::{Call, Faults, Inner, State, schema};
@@ -87,7 +88,7 @@ async fn process(state: Arc<State>, request: Request, trusted: bool, crowded: bo
         state.inner().record(call, false);
         return Done::Answered(respond(answer));
     }
-    let (fault, latency, hold, late, retry_after) = {
+    let (fault, latency, hold, late, retry_after, echo) = {
         let mut inner = state.inner();
         let fault = match inner.draw(request.method != "GET") {
             Fault::None if crowded => Fault::Throttled,
@@ -100,6 +101,7 @@ async fn process(state: Arc<State>, request: Request, trusted: bool, crowded: bo
             Duration::from_millis(faults.hold_ms),
             Duration::from_millis(faults.late_ms),
             faults.retry_after_s,
+            faults.echo,
         )
     };
     if !latency.is_zero() {
@@ -113,6 +115,9 @@ async fn process(state: Arc<State>, request: Request, trusted: bool, crowded: bo
         }
         Fault::ServerError => {
             refuse(Some(500));
+            if echo {
+                return Done::Answered(echo::page(&request.headers, &request.body));
+            }
             return Done::Answered(respond(refusal(500, "internal", "Something went wrong.")));
         }
         Fault::Throttled => {
@@ -141,6 +146,9 @@ async fn process(state: Arc<State>, request: Request, trusted: bool, crowded: bo
         let mut answer = apply(&state, &mut inner, &request, OffsetDateTime::now_utc());
         if let (1.., Some(body)) = (inner.faults.padding_bytes, answer.1.as_mut()) {
             body["padding"] = "x".repeat(inner.faults.padding_bytes).into();
+        }
+        if echo && answer.0 == 422 {
+            answer.1 = Some(echo::refusal(&request.body));
         }
         // An answer that will not arrive is recorded as none, though its work is done.
         let status = (fault == Fault::None).then_some(answer.0);
@@ -241,6 +249,7 @@ struct Request {
     idempotency_key: Option<String>,
     correlation_id: Option<String>,
     traceparent: Option<String>,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -261,6 +270,7 @@ impl Request {
             idempotency_key: header("idempotency-key"),
             correlation_id: header("x-correlation-id"),
             traceparent: header("traceparent"),
+            headers: headers.clone(),
             body,
         }
     }

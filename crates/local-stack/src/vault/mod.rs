@@ -1,19 +1,25 @@
 //! Key Vault secrets over TLS, with the authentication challenge the official clients rely on.
 //!
-//! Contract: Azure Key Vault REST API, "Get Secret" and "Set Secret" (api-versions 7.x and 2025-07-01),
-//! and the challenge of "Authentication, requests and responses".
+//! Contract: Azure Key Vault REST API, secrets (api-versions 7.x and 2025-07-01), and the challenge of
+//! "Authentication, requests and responses". Who has a token may do everything. Judged by the official
+//! clients: `tests/conformance/vault`.
 
+mod bodies;
+mod faults;
+mod guard;
 mod secrets;
 mod web;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use secrets::SecretVersion;
+pub use faults::VaultFaults;
 use secrets::Secrets;
+pub use secrets::{SecretProperties, SecretVersion};
 
 use crate::identity::TokenKey;
 use crate::serve::{Bound, Server, StartError};
@@ -33,14 +39,23 @@ pub struct VaultConfig<'a> {
 }
 
 /// One request, answered or refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VaultRequest {
     /// When.
+    #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
-    /// Name of the secret asked for.
+    /// HTTP method.
+    pub method: String,
+    /// Name of the secret asked for; empty for a list of all.
     pub secret: String,
     /// The HTTP status answered.
     pub status: u16,
+    /// Whether a value was handed out.
+    pub read: bool,
+    /// Client id of the caller, once its token proved good.
+    pub caller: Option<String>,
+    /// Which token that was: [`Claims::uti`](crate::identity::Claims::uti).
+    pub token: Option<String>,
 }
 
 /// The running vault; dropping it stops it.
@@ -61,7 +76,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Inner {
     secrets: Secrets,
-    fail_with: Option<u16>,
+    faults: VaultFaults,
     requests: Vec<VaultRequest>,
 }
 
@@ -105,20 +120,36 @@ impl Vault {
         &self.state.url
     }
 
-    /// Sets a secret, or a new version of it; returns the version.
+    /// Sets a secret, or a new version of it; returns the version. A deleted secret of that name is gone
+    /// for good.
     pub fn set_secret(&self, name: &str, value: &str) -> String {
         let now = OffsetDateTime::now_utc();
-        self.state.inner().secrets.set(name, value, now)
+        let secrets = &mut self.state.inner().secrets;
+        secrets.purge(name);
+        let set = secrets.set(name, value, SecretProperties::default(), now);
+        set.map(|set| set.version).unwrap_or_default()
     }
 
     /// Enables or disables every version of a secret; a disabled one is answered 403.
     pub fn set_enabled(&self, name: &str, enabled: bool) {
-        self.state.inner().secrets.set_enabled(name, enabled);
+        let now = OffsetDateTime::now_utc();
+        let mut inner = self.state.inner();
+        inner
+            .secrets
+            .change(name, |_| true, now, |held| held.enabled = enabled);
     }
 
     /// Answers every authenticated call with this status until set back to `None`.
     pub fn fail_with(&self, status: Option<u16>) {
-        self.state.inner().fail_with = status;
+        self.set_faults(VaultFaults {
+            fail_with: status,
+            ..VaultFaults::default()
+        });
+    }
+
+    /// Replaces the faults.
+    pub fn set_faults(&self, faults: VaultFaults) {
+        self.state.inner().faults = faults;
     }
 
     /// Every request so far, challenges included.
@@ -129,7 +160,7 @@ impl Vault {
     /// How often a value was handed out.
     pub fn reads(&self) -> usize {
         let inner = self.state.inner();
-        inner.requests.iter().filter(|r| r.status == 200).count()
+        inner.requests.iter().filter(|r| r.read).count()
     }
 
     /// Stops listening.

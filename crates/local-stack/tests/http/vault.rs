@@ -46,6 +46,7 @@ impl Bench {
             aud: audience.to_owned(),
             appid: "app".to_owned(),
             oid: "object".to_owned(),
+            uti: String::new(),
             iat: now,
             exp: now + 60,
         })

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential};
+use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind;
 use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions};
 use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
@@ -43,7 +44,6 @@ pub enum CredentialKind {
 /// Tokens of one identity.
 pub struct EntraTokens {
     kind: CredentialKind,
-    credential: Arc<dyn TokenCredential>,
     cache: Cache<(Secret, OffsetDateTime)>,
 }
 
@@ -69,17 +69,12 @@ impl EntraTokens {
     /// # Errors
     /// When the environment offers no such identity.
     pub fn new(kind: &CredentialKind) -> azure_core::Result<Self> {
+        // Made only to find out now whether the environment offers it.
+        credential(kind)?;
         Ok(Self {
             kind: kind.clone(),
-            credential: credential(kind)?,
             cache: Cache::new(),
         })
-    }
-
-    /// The credential itself, for clients of the Azure SDK.
-    #[must_use]
-    pub fn credential(&self) -> Arc<dyn TokenCredential> {
-        Arc::clone(&self.credential)
     }
 
     async fn get(&self, scope: &str) -> Result<(Secret, OffsetDateTime), Failure> {
@@ -160,6 +155,30 @@ impl TokenSource for EntraTokens {
             CredentialKind::ManagedIdentity { client_id: None } => "app".to_owned(),
             CredentialKind::Developer => "developer".to_owned(),
         }
+    }
+}
+
+/// The same tokens as clients of the Azure SDK want them.
+#[derive(Debug)]
+pub(super) struct SdkTokens(pub(super) Arc<EntraTokens>);
+
+#[async_trait]
+impl TokenCredential for SdkTokens {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let one = |scopes: &[&str]| match scopes {
+            [scope] => Ok((*scope).to_owned()),
+            _ => Err(azure_core::Error::with_message(
+                ErrorKind::Credential,
+                "one scope at a time",
+            )),
+        };
+        let failed = |failure| azure_core::Error::new(ErrorKind::Credential, failure);
+        let (token, expires_on) = self.0.get(&one(scopes)?).await.map_err(failed)?;
+        Ok(AccessToken::new(token.secret().to_owned(), expires_on))
     }
 }
 

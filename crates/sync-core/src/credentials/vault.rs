@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind;
 use azure_core::http::ClientOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 
 use super::cache::{Cache, Fetched};
-use super::entra::retry_options;
-use super::{Secret, SecretSource};
+use super::entra::{EntraTokens, SdkTokens, retry_options};
+use super::{Secret, SecretSource, TokenSource};
 use crate::failure::{Failure, Stage};
 
+/// Scope of every vault.
+const SCOPE: &str = "https://vault.azure.net/.default";
 /// One secret may take this long to read.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One vault.
 pub struct KeyVault {
     client: Arc<SecretClient>,
+    tokens: Arc<EntraTokens>,
     cache: Cache<Secret>,
     fresh_for: Duration,
 }
@@ -33,7 +35,7 @@ impl KeyVault {
     /// When the URL is none.
     pub fn new(
         url: &str,
-        credential: Arc<dyn TokenCredential>,
+        tokens: Arc<EntraTokens>,
         verify_challenge: bool,
         fresh_for: Duration,
     ) -> azure_core::Result<Self> {
@@ -45,9 +47,11 @@ impl KeyVault {
             verify_challenge_resource: Some(verify_challenge),
             ..SecretClientOptions::default()
         };
+        let credential = Arc::new(SdkTokens(Arc::clone(&tokens)));
         let client = Arc::new(SecretClient::new(url, credential, Some(options))?);
         Ok(Self {
             client,
+            tokens,
             cache: Cache::new(),
             fresh_for,
         })
@@ -59,6 +63,7 @@ impl SecretSource for KeyVault {
     async fn secret(&self, name: &str) -> Result<Secret, Failure> {
         let (client, name_, fresh_for) =
             (Arc::clone(&self.client), name.to_owned(), self.fresh_for);
+        let tokens = Arc::clone(&self.tokens);
         self.cache
             .get(name, move || async move {
                 let read = async {
@@ -76,7 +81,14 @@ impl SecretSource for KeyVault {
                         }),
                         None => Err(missing(&name_)),
                     },
-                    Ok(Err(e)) => Err(refused(&name_, e.kind())),
+                    Ok(Err(e)) => {
+                        let status = e.http_status();
+                        if status.is_some_and(|status| status == 401) {
+                            // Revoked before its time: the next read is made with a new one.
+                            tokens.forget(SCOPE);
+                        }
+                        Err(refused(&name_, e.kind()))
+                    }
                     Err(_) => Err(unreachable(&name_, "did not answer in time")),
                 }
             })

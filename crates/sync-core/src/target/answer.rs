@@ -36,6 +36,8 @@ pub(super) struct Asked<'a> {
     pub(super) timeout: Duration,
     /// What the target refuses with 401: "API key".
     pub(super) proof: &'a str,
+    /// What was sent: none of it is repeated.
+    pub(super) sent: Option<&'a Value>,
 }
 
 /// A good answer.
@@ -51,7 +53,7 @@ impl Asked<'_> {
     pub(super) fn read<'a>(&self, answer: &'a Answer) -> Result<Taken<'a>, Failure> {
         let status = answer.status;
         let body = answer.body.json();
-        let said = said(body);
+        let said = said(body, self.sent);
         let code = said.code.as_deref();
         let own = self.table.target.answers.of(status, code);
         let result = match own.or_else(|| self.answers.of(status, code)) {
@@ -188,13 +190,15 @@ impl Asked<'_> {
 /// The machine-readable part of a refusal: its `code` and `field`. Its prose may quote the row.
 #[derive(Default)]
 struct Said {
+    /// To be compared.
     code: Option<String>,
-    field: Option<String>,
+    /// To be repeated: code and field.
+    shown: [Option<String>; 2],
 }
 
 impl std::fmt::Display for Said {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, value) in [("code", &self.code), ("field", &self.field)] {
+        for (name, value) in ["code", "field"].iter().zip(&self.shown) {
             if let Some(value) = value {
                 write!(f, ", {name} {value}")?;
             }
@@ -203,7 +207,7 @@ impl std::fmt::Display for Said {
     }
 }
 
-fn said(body: Option<&Value>) -> Said {
+fn said(body: Option<&Value>, sent: Option<&Value>) -> Said {
     // Only what looks like a name: free text in a member called code may be anything.
     let name = |key| {
         let text = body?.get(key)?.as_str()?;
@@ -214,9 +218,29 @@ fn said(body: Option<&Value>) -> Said {
                 .all(|c| c.is_ascii_alphanumeric() || "._-/[]".contains(c));
         is_name.then(|| text.to_owned())
     };
+    // And a row's value may look like a name.
+    let shown = |key| name(key).filter(|text| !sent.is_some_and(|sent| repeats(text, sent)));
     Said {
         code: name("code"),
-        field: name("field"),
+        shown: [shown("code"), shown("field")],
+    }
+}
+
+/// Shorter values are found by chance in many a word.
+const TELLING: usize = 4;
+
+/// Whether `text` is, or holds, one of the values in `sent`.
+fn repeats(text: &str, sent: &Value) -> bool {
+    let is_in = |value: &str| {
+        let (text, value) = (text.to_lowercase(), value.to_lowercase());
+        text == value || value.len() >= TELLING && text.contains(&value)
+    };
+    match sent {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(number) => is_in(&number.to_string()),
+        Value::String(value) => is_in(value),
+        Value::Array(values) => values.iter().any(|value| repeats(text, value)),
+        Value::Object(members) => members.values().any(|value| repeats(text, value)),
     }
 }
 
@@ -242,6 +266,7 @@ mod tests {
         change(&mut sync);
         let config = SyncConfig::parse(&sync.to_string(), "sync.json").unwrap();
         let table = &config.tables["account"];
+        let sent = json!({"name": "Fabrikam", "rank": 4711, "nested": {"codes": ["AB-1", "X"]}});
         let row = RowKey {
             table: "account".into(),
             id: Uuid::nil(),
@@ -254,6 +279,7 @@ mod tests {
             answers: &config.target.answers,
             timeout: TIMEOUT,
             proof: "API key",
+            sent: Some(&sent),
         };
         let answer = Answer {
             status,
@@ -288,6 +314,27 @@ mod tests {
         let body = json!({"code": "SECRET text with blanks"});
         let failure = answer(Purpose::Write, 400, body).unwrap_err();
         assert!(!failure.message.contains("SECRET"));
+    }
+
+    #[test]
+    fn a_code_or_field_that_repeats_what_was_sent_is_left_out() {
+        let shown = |code: &str, field: &str| {
+            let body = json!({"code": code, "field": field});
+            answer(Purpose::Write, 422, body).unwrap_err().message
+        };
+        for repeated in [
+            "Fabrikam",
+            "fabrikam",
+            "duplicate-fabrikam",
+            "4711",
+            "AB-1",
+            "X",
+        ] {
+            let text = shown(repeated, repeated);
+            assert!(text.contains("(422)"), "{text}");
+        }
+        assert!(shown("taken", "rank").contains("(422, code taken, field rank)"));
+        assert!(shown("Fabrikam", "name").contains("(422, field name)"));
     }
 
     #[test]

@@ -170,6 +170,7 @@ impl HttpTarget {
             answers: &self.config.answers,
             timeout: self.config.timeout,
             proof: self.auth.what(),
+            sent: step.body.as_ref(),
         }
     }
 

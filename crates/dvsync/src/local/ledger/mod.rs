@@ -18,6 +18,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::governor::IdentityReport;
+use super::instances::InstanceReport;
 use super::lanes::{Lane, lanes};
 use held::Held;
 use places::{Places, dead_messages};
@@ -58,6 +59,10 @@ pub(crate) struct Ledger {
     /// With a topic: retry copies that reached a subscription they did not come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stray_copies: Option<usize>,
+    /// Calls that the targets answered 401.
+    pub(crate) unauthorized: u64,
+    /// What each instance of the apps asked of Key Vault and of the identity endpoint.
+    pub(crate) instances: BTreeMap<String, InstanceReport>,
     /// Requests of the function apps to Dataverse.
     pub(crate) dataverse_requests: u64,
     /// The same, per distinct row that changed.
@@ -115,6 +120,7 @@ impl Ledger {
             dead_lettered,
             dataverse_requests: counters.integration.total(),
             swept: counters.post_failures,
+            unauthorized: stack.targets().map(|t| t.counters().unauthorized).sum(),
             ..Self::default()
         };
         for (lane, places) in lanes.iter().zip(&places) {

@@ -25,6 +25,7 @@ fn token(key: &TokenKey, audience: &str, oid: &str, lifetime: Duration) -> Strin
         aud: audience.to_owned(),
         appid: "app".to_owned(),
         oid: oid.to_owned(),
+        uti: String::new(),
         iat: now.unix_timestamp(),
         exp: (now + lifetime).unix_timestamp(),
     })

@@ -162,6 +162,7 @@ async fn the_client_id_of_the_token_decides_whose_limits_count_and_users_have_no
             aud: dataverse.url().to_owned(),
             appid: appid.to_owned(),
             oid: "one and the same".to_owned(),
+            uti: String::new(),
             iat: now,
             exp: now + 600,
         })
