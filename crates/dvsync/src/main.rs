@@ -24,7 +24,7 @@ struct Cli {
 enum Command {
     /// Run the whole loop on this machine: Dataverse, Service Bus, both function apps and a target.
     Local(local::Options),
-    /// Check sync.json, and print the exact retry schedule it means.
+    /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
     /// Print the JSON Schema of sync.json: what an editor completes and checks it by.
     Schema,
