@@ -9,6 +9,7 @@ mod files;
 mod finding;
 mod functions;
 mod host;
+mod metadata;
 mod near;
 mod package;
 mod schedule;
@@ -28,10 +29,21 @@ use sync_core::config::SyncConfig;
 use crate::out;
 use files::SyncFile;
 use finding::Report;
+use metadata::Environment;
 use package::Package;
+
+const HOW_TO_SAVE: &str = r#"To save the definitions of account and contact for --metadata, one curl:
+
+  TOKEN=$(az account get-access-token --resource $DATAVERSE_URL --query accessToken -o tsv)
+  CRM=Microsoft.Dynamics.CRM
+  OPTIONS='AttributeMetadata?$select=LogicalName%2CEntityLogicalName&$expand=OptionSet($select=Options)'
+  curl -fsS -H "Authorization: Bearer $TOKEN" "$DATAVERSE_URL/api/data/v9.2/EntityDefinitions(LogicalName='{account,contact}'){?\$select=LogicalName%2CEntitySetName%2CPrimaryIdAttribute,/Attributes,/ManyToOneRelationships,/Attributes/$CRM.Picklist$OPTIONS,/Attributes/$CRM.MultiSelectPicklist$OPTIONS,/Attributes/$CRM.State$OPTIONS,/Attributes/$CRM.Status$OPTIONS}" > metadata.json
+
+`dvsync emulate dataverse` serves the same."#;
 
 /// Options of `dvsync check`.
 #[derive(Debug, Args)]
+#[command(after_long_help = HOW_TO_SAVE)]
 pub(crate) struct Options {
     /// A packaged app, or the folder that host.json, the sync files and the apps' folders are in.
     #[arg(default_value = ".")]
@@ -43,6 +55,10 @@ pub(crate) struct Options {
     /// Without it local.settings.json or local.settings.json.example in the folder.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
+    /// Check the mapping against a Dataverse environment: a file of its tables' definitions (--help says how
+    /// to save it), or its address, which is asked with the app's identity or yours (`az login`).
+    #[arg(long, value_name = "FILE|URL")]
+    metadata: Option<String>,
     /// Print the exact retry schedule of each table.
     #[arg(long)]
     schedule: bool,
@@ -52,12 +68,18 @@ pub(crate) struct Options {
 }
 
 /// Checks, and prints what was found and what was asked for.
-pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     let (files, what) = match &options.config {
         Some(path) => (one(path, &mut report), path.display().to_string()),
         None => whole(options, &mut report)?,
     };
+    if let Some(from) = &options.metadata {
+        let environment = Environment::read(from, &files).await?;
+        for file in &files {
+            metadata::judge(file, &environment, &mut report);
+        }
+    }
     let findings = report.finish();
     let code = if findings.is_empty() {
         ExitCode::SUCCESS
@@ -85,6 +107,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     if options.schedule {
         for file in &files {
+            if files.len() > 1 {
+                out::line(format_args!("\n== {} ==", file.name));
+            }
             schedule::print(&file.config);
         }
     }
