@@ -3,7 +3,7 @@
 //! For machines where Azure Functions Core Tools cannot be installed, and for whoever wants to see what
 //! the host makes of a handler's answers.
 
-mod settings;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -3,10 +3,12 @@
 
 mod bench;
 mod check;
+mod dataverse;
 mod emulate;
 mod host;
 mod local;
 mod out;
+mod preview;
 
 use std::process::ExitCode;
 
@@ -24,8 +26,10 @@ struct Cli {
 enum Command {
     /// Run the whole loop on this machine: Dataverse, Service Bus, both function apps and a target.
     Local(local::Options),
-    /// Check sync.json, and print the exact retry schedule it means.
+    /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
+    /// Print the requests that a row would be sent by, before anything is sent.
+    Preview(preview::Options),
     /// Print the JSON Schema of sync.json: what an editor completes and checks it by.
     Schema,
     /// Measure one part against the stand-ins.
@@ -55,7 +59,8 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Local(options) => local::run(options).await,
-            Command::Check(options) => check::run(&options),
+            Command::Check(options) => check::run(&options).await,
+            Command::Preview(options) => preview::run(&options).await,
             Command::Schema => {
                 let schema = serde_json::to_string_pretty(&sync_core::config::schema());
                 schema.map_err(Into::into).map(|text| {

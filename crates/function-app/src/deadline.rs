@@ -12,7 +12,18 @@ use serde_json::Value;
 
 /// What may still happen after the deadline: the acknowledgement and the settlement, each bounded by
 /// the Service Bus client's own time-out, and some air.
-const AFTERWARDS: Duration = Duration::from_secs(100);
+pub const AFTERWARDS: Duration = Duration::from_secs(100);
+
+/// A limit of `host.json` that an invocation could reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WithinReach {
+    /// Its key.
+    pub key: &'static str,
+    /// What it is.
+    pub value: String,
+    /// The longest deadline that it leaves room for.
+    pub longest_deadline: Duration,
+}
 
 /// Checks that no invocation can reach the host's limits.
 pub(crate) fn check(deadline: Duration, app_root: &Path) -> anyhow::Result<()> {
@@ -21,33 +32,53 @@ pub(crate) fn check(deadline: Duration, app_root: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read {}", path.display()))?;
     let host: Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    let renewal = &host["extensions"]["serviceBus"]["maxAutoLockRenewalDuration"];
-    for (key, value, default) in [
-        ("functionTimeout", &host["functionTimeout"], "00:05:00"),
-        (
-            "extensions.serviceBus.maxAutoLockRenewalDuration",
-            renewal,
-            "00:05:00",
-        ),
-    ] {
-        let text = value.as_str().unwrap_or(default);
-        // -1 and -00:00:00.0010000 mean without end.
-        if text.starts_with('-') {
-            continue;
-        }
-        let Some(limit) = time_span(text) else {
-            bail!("host.json: {key} is {text:?}, which is no time span, e.g. \"00:10:00\"");
-        };
-        if deadline + AFTERWARDS > limit {
-            bail!(
-                "setting INVOCATION_DEADLINE_SECONDS is {} s, but host.json's {key} is {text}: the deadline needs {} s to spare, e.g. INVOCATION_DEADLINE_SECONDS={}",
-                deadline.as_secs(),
-                AFTERWARDS.as_secs(),
-                limit.saturating_sub(AFTERWARDS).as_secs().max(1)
-            );
+    for (key, value) in limits(&host) {
+        if !value.starts_with('-') && time_span(&value).is_none() {
+            bail!("host.json: {key} is {value:?}, which is no time span, e.g. \"00:10:00\"");
         }
     }
+    if let Some(limit) = within_reach(deadline, &host).first() {
+        bail!(
+            "setting INVOCATION_DEADLINE_SECONDS is {} s, but host.json's {} is {}: the deadline needs {} s to spare, e.g. INVOCATION_DEADLINE_SECONDS={}",
+            deadline.as_secs(),
+            limit.key,
+            limit.value,
+            AFTERWARDS.as_secs(),
+            limit.longest_deadline.as_secs().max(1)
+        );
+    }
     Ok(())
+}
+
+/// The limits of this `host.json` that an invocation with this deadline could reach.
+#[must_use]
+pub fn within_reach(deadline: Duration, host: &Value) -> Vec<WithinReach> {
+    let mut reached = Vec::new();
+    for (key, value) in limits(host) {
+        // -1 and -00:00:00.0010000 mean without end.
+        let limit = if value.starts_with('-') {
+            None
+        } else {
+            time_span(&value)
+        };
+        if let Some(limit) = limit.filter(|limit| deadline + AFTERWARDS > *limit) {
+            reached.push(WithinReach {
+                key,
+                value,
+                longest_deadline: limit.saturating_sub(AFTERWARDS),
+            });
+        }
+    }
+    reached
+}
+
+fn limits(host: &Value) -> [(&'static str, String); 2] {
+    let renewal = &host["extensions"]["serviceBus"]["maxAutoLockRenewalDuration"];
+    [
+        ("functionTimeout", &host["functionTimeout"]),
+        ("extensions.serviceBus.maxAutoLockRenewalDuration", renewal),
+    ]
+    .map(|(key, value)| (key, value.as_str().unwrap_or("00:05:00").to_owned()))
 }
 
 /// `hh:mm:ss` or `d.hh:mm:ss`, as .NET writes a TimeSpan; fractions are cut off.

@@ -23,6 +23,7 @@ use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{Settings, VaultSettings, environment};
 use tracing::{error, info};
 
+pub use deadline::{AFTERWARDS, WithinReach, within_reach};
 pub use message::message;
 
 /// What both apps work with.

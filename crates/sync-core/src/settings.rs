@@ -174,26 +174,28 @@ impl Settings {
         let app_root = PathBuf::from(get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into()));
         let names = sync_files(get)?;
         let files = SyncFiles::load(&app_root, names.iter().map(String::as_str))?;
-        let bus = bus(get)?;
-        let outbound = OutboundSetting::read(get)?;
-        let sessions = flag(get, "SESSIONS", "true", false)?;
-        if sessions && matches!(outbound, OutboundSetting::Topic { .. }) {
-            // Who resends from the rejected queue would send to every target.
-            let problem = "SESSIONS=true goes with a queue only";
-            return Err(SettingsError::Outbound { problem });
-        }
+        let read = Read::all(get)?;
         Ok(Self {
-            bus,
-            outbound,
-            inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
-            sessions,
-            dataverse: DataverseSettings::read(get)?,
+            bus: read.bus,
+            outbound: read.outbound,
+            inbound_queue: read.inbound_queue,
+            sessions: read.sessions,
+            dataverse: read.dataverse,
             identity: identity(get),
-            vault: VaultSettings::read(get)?,
+            vault: read.vault,
             files,
-            deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
+            deadline: read.deadline,
             app_root,
         })
+    }
+
+    /// Reads them without the sync files, only to see whether they can be used.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for the first setting that is missing or wrong.
+    pub fn check(get: Lookup<'_>) -> Result<(), SettingsError> {
+        sync_files(get)?;
+        Read::all(get).map(drop)
     }
 
     /// The one sync file of an app that serves one target.
@@ -240,9 +242,46 @@ impl Settings {
     }
 }
 
+/// What is read from settings alone.
+struct Read {
+    bus: BusSetting,
+    outbound: OutboundSetting,
+    inbound_queue: String,
+    sessions: bool,
+    dataverse: DataverseSettings,
+    vault: Option<VaultSettings>,
+    deadline: Duration,
+}
+
+impl Read {
+    fn all(get: Lookup<'_>) -> Result<Self, SettingsError> {
+        let bus = bus(get)?;
+        let outbound = OutboundSetting::read(get)?;
+        let sessions = flag(get, "SESSIONS", "true", false)?;
+        if sessions && matches!(outbound, OutboundSetting::Topic { .. }) {
+            // Who resends from the rejected queue would send to every target.
+            let problem = "SESSIONS=true goes with a queue only";
+            return Err(SettingsError::Outbound { problem });
+        }
+        Ok(Self {
+            bus,
+            outbound,
+            inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
+            sessions,
+            dataverse: DataverseSettings::read(get)?,
+            vault: VaultSettings::read(get)?,
+            deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
+        })
+    }
+}
+
 const SYNC_FILES: &str = "SYNC_FILES";
 
-fn sync_files(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
+/// The package's sync files, by name.
+///
+/// # Errors
+/// When `SYNC_FILES` is no list of different names.
+pub fn sync_files(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
     let text = get(SYNC_FILES).unwrap_or_else(|| "sync.json".into());
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     let twice = |(i, name): (usize, &String)| names[..i].contains(name);

@@ -19,6 +19,13 @@ struct File {
     values: BTreeMap<String, Value>,
 }
 
+/// One setting, as the Azure CLI lists them.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
+    value: String,
+}
+
 /// The settings of `path`, or of the app's own file if there is one.
 pub(super) fn from_file(
     app: &Path,
@@ -30,13 +37,23 @@ pub(super) fn from_file(
         None if own.is_file() => &own,
         None => return Ok(BTreeMap::new()),
     };
+    read(path).with_context(|| path.display().to_string())
+}
+
+/// The settings of a file: a `local.settings.json`, or the list that `az functionapp config appsettings
+/// list` prints.
+pub(crate) fn read(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(&text).with_context(|| path.display().to_string())
+    parse(&text)
 }
 
 fn parse(text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let text = text.trim_start_matches('\u{feff}');
+    if text.trim_start().starts_with('[') {
+        let list: Vec<Listed> = serde_json::from_str(text).context("is no list of settings")?;
+        return Ok(list.into_iter().map(|one| (one.name, one.value)).collect());
+    }
     let file: File = serde_json::from_str(text).context("is not a local.settings.json")?;
     if file.is_encrypted {
         bail!("IsEncrypted is true: only Core Tools can read it; run `func settings decrypt`");
@@ -69,6 +86,8 @@ mod tests {
         let settings = parse(text).unwrap();
         assert_eq!(settings["A"], "x");
         assert_eq!(settings["B"], "true");
+        let listed = parse(r#"[{"name": "A", "slotSetting": false, "value": "x"}]"#).unwrap();
+        assert_eq!(listed["A"], "x");
     }
 
     #[test]

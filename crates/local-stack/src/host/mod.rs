@@ -37,7 +37,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use config::{App, Settings};
-pub use config::{AppError, connection_names};
+pub use config::{AppError, Refusal, connection_names, examine, host_json, time_span};
 pub use fleet::Fleet;
 use instance::{Controls, Instance, Site};
 pub use invoke::Invocations;

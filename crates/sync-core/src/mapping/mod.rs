@@ -32,6 +32,17 @@ pub struct Payload {
     pub hash: String,
 }
 
+/// Reads a row as the Web API answers it, with every digit of its amounts.
+///
+/// # Errors
+/// When it is not a JSON object.
+pub fn read_row(json: &[u8]) -> serde_json::Result<Map<String, Value>> {
+    match exact::from_slice(json)? {
+        Value::Object(columns) => Ok(columns),
+        _ => Err(serde::de::Error::custom("is no JSON object")),
+    }
+}
+
 /// Maps the selected columns of a row. A column behind a lookup that leads nowhere is null.
 ///
 /// # Errors

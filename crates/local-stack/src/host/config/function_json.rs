@@ -129,15 +129,20 @@ impl FunctionConfig {
         let mut trigger = None;
         let mut outputs = Vec::new();
         let mut http_output = None;
-        for json in bindings {
+        for (place, json) in bindings.iter().enumerate() {
             let binding = Binding {
-                name: text(json, "name")?.unwrap_or_default(),
+                place,
+                name: text(json, "name")
+                    .map_err(|reason| format!("bindings.{place}.name: {reason}"))?
+                    .unwrap_or_default(),
                 json,
                 settings,
             };
             binding.check_name()?;
-            let kind = text(json, "type")?.unwrap_or_default();
-            let direction = text(json, "direction")?.unwrap_or_else(|| "in".to_owned());
+            let kind = binding.text("type")?.unwrap_or_default();
+            let direction = binding
+                .text("direction")?
+                .unwrap_or_else(|| "in".to_owned());
             let parsed = match (kind.to_ascii_lowercase().as_str(), direction.as_str()) {
                 ("servicebustrigger", "in") => TriggerConfig::ServiceBus(binding.service_bus()?),
                 ("timertrigger", "in") => TriggerConfig::Timer(binding.timer()?),
@@ -194,6 +199,8 @@ fn is_function_name(name: &str) -> bool {
 }
 
 struct Binding<'a> {
+    /// In the list `bindings`.
+    place: usize,
     name: String,
     json: &'a Value,
     settings: &'a Settings,
@@ -208,13 +215,14 @@ impl Binding<'_> {
         if (letter && plain) || name == "$return" {
             return Ok(());
         }
-        Err(format!(
-            "the binding name {name:?} is not allowed: a letter, then up to 127 letters or digits (no underscore), or $return"
-        ))
+        let reason = format!(
+            "{name:?} is not allowed: a letter, then up to 127 letters or digits (no underscore), or $return"
+        );
+        Err(self.error("name", &reason))
     }
 
     fn error(&self, key: &str, reason: &str) -> String {
-        format!("binding {:?}: {key}: {reason}", self.name)
+        format!("bindings.{}.{key}: {reason}", self.place)
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, String> {

@@ -53,13 +53,19 @@ pub(crate) struct HostJson {
 impl HostJson {
     /// Reads the file of the app in `app_dir`.
     pub(crate) fn load(app_dir: &Path, settings: &Settings) -> Result<Self, AppError> {
+        let json = Self::overridden(app_dir, settings)?;
+        Self::parse(&Section { json: &json }, app_dir, settings)
+    }
+
+    /// The file's JSON under the app settings that override values of it.
+    pub(super) fn overridden(app_dir: &Path, settings: &Settings) -> Result<Value, AppError> {
         let mut json = read_json(&app_dir.join("host.json"))?;
         for (name, value) in settings.iter() {
             if let Some(path) = name.strip_prefix(OVERRIDE_PREFIX) {
                 set(&mut json, path.split("__"), value);
             }
         }
-        Self::parse(&Section { json: &json }, app_dir, settings)
+        Ok(json)
     }
 
     fn parse(json: &Section<'_>, app_dir: &Path, settings: &Settings) -> Result<Self, AppError> {

@@ -1,5 +1,6 @@
 //! Reads a packaged app: `host.json` and every `<Function>/function.json`.
 
+mod examine;
 mod function_json;
 mod host_json;
 mod json;
@@ -11,6 +12,7 @@ mod time_span;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+pub use examine::{Refusal, examine, host_json, time_span};
 pub(crate) use function_json::{
     BodyType, FunctionConfig, HttpTriggerConfig, OutputBinding, ServiceBusTriggerConfig,
     TimerConfig, TriggerConfig,

@@ -28,14 +28,14 @@ impl RetryPolicy {
             let span = text(policy, key)?
                 .and_then(|text| parse_time_span(&text))
                 .and_then(positive);
-            span.ok_or_else(|| format!("retry.{key} must be a time span"))
+            span.ok_or_else(|| format!("retry.{key}: must be a time span"))
         };
         let count = member(policy, "maxRetryCount").and_then(Value::as_i64);
-        let count = count.ok_or("retry.maxRetryCount must be a number")?;
+        let count = count.ok_or("retry.maxRetryCount: must be a number")?;
         let (first_delay, longest_delay) = match text(policy, "strategy")?.as_deref() {
             Some("fixedDelay") => (span("delayInterval")?, span("delayInterval")?),
             Some("exponentialBackoff") => (span("minimumInterval")?, span("maximumInterval")?),
-            _ => return Err("retry.strategy must be fixedDelay or exponentialBackoff".to_owned()),
+            _ => return Err("retry.strategy: must be fixedDelay or exponentialBackoff".to_owned()),
         };
         Ok(Some(Self {
             // -1 is "unlimited".

@@ -1,0 +1,77 @@
+//! Reading from a Dataverse environment as whoever is signed in: for commands, not for the apps.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use sync_core::credentials::{CredentialKind, EntraTokens, TokenSource};
+use sync_core::settings::environment;
+use url::Url;
+
+/// An environment that was signed in to.
+pub(crate) struct Environment {
+    http: reqwest::Client,
+    root: String,
+    token: String,
+}
+
+impl Environment {
+    /// Signs in with the app's identity, or the developer's; a stand-in on this machine takes any token.
+    pub(crate) async fn sign_in(address: &str) -> anyhow::Result<Self> {
+        let base = Url::parse(address).with_context(|| format!("{address} is no address"))?;
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self {
+            http,
+            root: base.as_str().trim_end_matches('/').to_owned(),
+            token: token(&base).await?,
+        })
+    }
+
+    /// What `GET` of a path below `/api/data/v9.2/` answers; `None` for what is not there.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let root = &self.root;
+        let answer = self
+            .http
+            .get(format!("{root}/api/data/v9.2/{path}"))
+            .bearer_auth(&self.token)
+            .header("accept", "application/json")
+            .send()
+            .await
+            .with_context(|| format!("{root} does not answer"))?;
+        let asked = path.split('?').next().unwrap_or_default();
+        match answer.status().as_u16() {
+            200 => Ok(Some(answer.bytes().await?.to_vec())),
+            404 => Ok(None),
+            status @ (401 | 403) => bail!(
+                "{root} refused {asked} ({status}): sign in as somebody who may read it, or use a saved file"
+            ),
+            400 => bail!(
+                "{root} refused {asked} (400): a column or lookup of the sync file is not there; `dvsync check --metadata {root}` names it"
+            ),
+            status => bail!("{root} refused {asked} ({status})"),
+        }
+    }
+}
+
+async fn token(base: &Url) -> anyhow::Result<String> {
+    if base.scheme() == "http" {
+        if !matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
+            bail!("{base}: a token is only sent over https");
+        }
+        return Ok("local".to_owned());
+    }
+    let kind = if environment("IDENTITY_ENDPOINT").is_some() {
+        CredentialKind::ManagedIdentity {
+            client_id: environment("AZURE_CLIENT_ID"),
+        }
+    } else {
+        CredentialKind::Developer
+    };
+    let tokens = EntraTokens::new(&kind).context("nobody is signed in; run `az login`")?;
+    let scope = format!("{}/.default", base.as_str().trim_end_matches('/'));
+    let token = tokens.token(&scope).await;
+    let token = token.map_err(|failure| anyhow::anyhow!(failure.message))?;
+    Ok(token.secret().to_owned())
+}
