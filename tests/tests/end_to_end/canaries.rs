@@ -38,7 +38,11 @@ async fn planted_values_secrets_and_tokens_appear_in_nothing_that_comes_out_of_a
     });
     let ids = stack.dataverse.ids("account");
     let save = |round: usize, place: usize| {
-        let reject = if place.is_multiple_of(3) { "REJECT" } else { "" };
+        let reject = if place.is_multiple_of(3) {
+            "REJECT"
+        } else {
+            ""
+        };
         let value = |column: &str| format!("{CANARY}-{column}-{round}");
         world.save(
             ids[place],
