@@ -63,7 +63,7 @@ pub(crate) struct Options {
     outage: Option<u64>,
     /// Rotate the (first) target's key after so many changes: Key Vault gets a new version, the target takes
     /// the old and the new key until every instance has the new one, and then only that. The apps read
-    /// secrets again every 20 s meanwhile.
+    /// secrets again every 60 s meanwhile.
     #[arg(long, value_name = "CHANGES")]
     rotate_secret: Option<u64>,
     /// Stop once every change has reached its end, and print the ledger.

@@ -13,12 +13,12 @@ use uuid::Uuid;
 
 use super::instances::readers;
 
-/// How often the apps read secrets again when one is to be rotated: a run of a minute sees three reads.
-pub(super) const REFRESH: Duration = Duration::from_secs(20);
+/// How often the apps read secrets again when one is to be rotated: a run of under three minutes sees three reads.
+pub(super) const REFRESH: Duration = Duration::from_secs(60);
 /// Longer than a call of the target may take here.
 const SETTLED: Duration = Duration::from_secs(3);
 /// The old key ends after this at the latest.
-const OVERLAP: Duration = Duration::from_secs(180);
+const OVERLAP: Duration = Duration::from_secs(300);
 
 /// A rotation of the first target's key.
 pub(super) struct Rotation {

@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 use time::OffsetDateTime;
+use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::web::refused;
@@ -64,10 +65,9 @@ fn record(
 /// What keeps a call that may come in from being answered.
 fn failure(state: &State, request: &Request) -> Option<Response> {
     let query = request.uri().query().unwrap_or_default();
-    if !query
-        .split('&')
-        .any(|part| part.starts_with("api-version="))
-    {
+    // The JavaScript client writes `api%2Dversion`.
+    let mut names = form_urlencoded::parse(query.as_bytes()).map(|(name, _)| name);
+    if !names.any(|name| name == "api-version") {
         let text = "api-version must be specified";
         return Some(refused(StatusCode::BAD_REQUEST, "BadParameter", text));
     }

@@ -71,3 +71,23 @@ pub trait SecretSource: Send + Sync {
     /// that a rotation costs one fetch however many calls were refused.
     fn forget(&self, name: &str, stale: &Secret);
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+    use super::*;
+
+    fn wiped<T: ZeroizeOnDrop>(_: &T) {}
+
+    #[test]
+    fn a_secret_is_wiped_with_its_last_clone_and_never_printed() {
+        let secret = Secret::new("s3cret");
+        let held: &Zeroizing<String> = &secret.0;
+        wiped(held);
+        assert_eq!(
+            format!("{secret:?} {:?}", (&secret, 1)),
+            "Secret(..) (Secret(..), 1)"
+        );
+    }
+}

@@ -56,9 +56,8 @@ class Scenario {
 function failure(status, code, inner) {
   return (error) => {
     assert.equal(error.statusCode, status, error.message);
-    const body = JSON.parse(error.response.bodyAsText).error;
-    assert.equal(body.code, code);
-    assert.equal(body.innererror?.code, inner);
+    assert.equal(error.code, code);
+    assert.equal(error.details.error?.innerError?.code, inner, JSON.stringify(error.details));
     return true;
   };
 }

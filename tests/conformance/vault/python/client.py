@@ -214,8 +214,9 @@ def one_token(t):
     for _ in range(5):
         client.get_secret(t.name)
     calls = t.seen()[before:]
-    assert [call["status"] for call in calls] == [401] + [200] * 5, calls
-    assert len({call["token"] for call in calls[1:]}) == 1 and all(call["read"] for call in calls[1:])
+    # All clients of a process share what the first one was told in its challenge.
+    assert [call["status"] for call in calls] == [200] * 5, calls
+    assert len({call["token"] for call in calls}) == 1 and all(call["read"] for call in calls)
 
 
 def checked_challenge(t):
@@ -225,7 +226,7 @@ def checked_challenge(t):
         client.get_secret(t.name)
     except ValueError as error:
         assert "does not match the requested domain" in str(error), error
-        assert [call["status"] for call in t.seen()[before:]] == [401]
+        assert len(t.seen()) == before
         return
     raise AssertionError("it sent a token")
 
