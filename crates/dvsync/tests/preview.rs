@@ -15,9 +15,14 @@ const BASE: &str = concat!(
 
 /// What it prints of the row in the golden folder, under the base's sync file.
 fn preview(arguments: &[&str]) -> String {
+    preview_with(Path::new(BASE), arguments)
+}
+
+fn preview_with(config: &Path, arguments: &[&str]) -> String {
     let row = Path::new(GOLDEN).join("row.json");
     let output = Command::new(env!("CARGO_BIN_EXE_dvsync"))
-        .args(["preview", "--table", "account", "--config", BASE])
+        .args(["preview", "--table", "account", "--config"])
+        .arg(config)
         .args(["--target", "https://erp.contoso.com/api", "--row"])
         .arg(row)
         .args(arguments)
@@ -66,6 +71,49 @@ fn values_are_shown_on_demand_and_to_a_file_only_by_force() {
     assert!(refused.contains("add --force"), "{refused}");
     assert!(!refused.contains("A. Datum"), "{refused}");
     is_golden("values.txt", &preview(&["--show-values", "--force"]));
+}
+
+#[test]
+fn a_token_or_a_certificate_is_named_and_never_got_and_a_search_comes_before_a_create() {
+    for (auth, expected) in [
+        (
+            r#"{"kind": "oauth2", "tokenUrl": "https://login.contoso.com/token", "clientId": "sync"}"#,
+            "authorization: Bearer <token of https://login.contoso.com/token for sync, by secret erp-api-key>",
+        ),
+        (
+            r#"{"kind": "basic", "user": "svc"}"#,
+            "authorization: Basic <svc and secret erp-api-key>",
+        ),
+        (
+            r#"{"kind": "bearer"}"#,
+            "authorization: Bearer <secret erp-api-key>",
+        ),
+        (
+            r#"{"kind": "clientCertificate"}"#,
+            "(TLS): <certificate in secret erp-api-key>",
+        ),
+    ] {
+        let text = fs::read_to_string(BASE).unwrap();
+        let text = text
+            .replacen(
+                "\"timeoutSeconds\"",
+                &format!("\"auth\": {auth}, \"timeoutSeconds\""),
+                1,
+            )
+            .replacen(
+                "\"path\": \"/customers/{sourceRowId}\"",
+                r#""path": "/customers/{targetRowId}", "method": "PATCH", "create": {"path": "/customers"},
+                   "find": {"path": "/customers?externalId={sourceRowId}", "id": "/items/0/id"}"#,
+                1,
+            );
+        let config = tempfile::NamedTempFile::with_suffix(".json").unwrap();
+        fs::write(config.path(), text).unwrap();
+        let shown = preview_with(config.path(), &[]);
+        assert_eq!(shown.matches(expected).count(), 2, "{shown}");
+        let find = shown.find("GET https://erp.contoso.com/api/customers?externalId=");
+        let create = shown.find("POST https://erp.contoso.com/api/customers\n");
+        assert!(find.is_some() && find < create, "{shown}");
+    }
 }
 
 #[test]

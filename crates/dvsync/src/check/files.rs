@@ -95,6 +95,20 @@ pub(super) fn sense(file: &SyncFile, deadline: Duration, report: &mut Report) {
             "set it to 5 at least, e.g. 10",
         );
     }
+    if let Some(rate) = &config.target.limits.rate {
+        let per_second = 1.0 / rate.interval.as_secs_f64();
+        if breaker.ramp_per_second > per_second * 1.001 {
+            report.add(
+                name,
+                "breaker.rampPerSecond",
+                format!(
+                    "is {}, more than target.requestsPerSecond ({}) lets through: what waits for its turn too long would be rescheduled at once",
+                    breaker.ramp_per_second, (per_second * 1000.0).round() / 1000.0
+                ),
+                "set it to less than target.requestsPerSecond",
+            );
+        }
+    }
     if breaker.ramp_seconds == 0.0 {
         report.add(
             name,

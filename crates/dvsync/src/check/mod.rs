@@ -75,9 +75,20 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
         None => whole(options, &mut report)?,
     };
     if let Some(from) = &options.metadata {
-        let environment = Environment::read(from, &files).await?;
-        for file in &files {
-            metadata::judge(file, &environment, &mut report);
+        match Environment::read(from, &files).await {
+            Ok(environment) => {
+                for file in &files {
+                    metadata::judge(file, &environment, &mut report);
+                }
+            }
+            // Without a sync file that can be used nothing was asked for.
+            Err(_) if files.is_empty() => {}
+            Err(error) => report.add(
+                from,
+                "",
+                format!("cannot be used: {error:#}"),
+                "give an environment's address, or a file that was saved as --help says",
+            ),
         }
     }
     let findings = report.finish();

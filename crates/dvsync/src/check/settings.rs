@@ -14,7 +14,7 @@ use super::near::nearest;
 use super::package::{Package, SettingsFile};
 
 /// Settings of the two apps, and those of the platform that are easy to misspell.
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 41] = [
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_AUTHORITY_HOST",
     "AZURE_CLIENT_ID",
@@ -53,6 +53,7 @@ const KNOWN: [&str; 40] = [
     "ServiceBus",
     "ServiceBus__credential",
     "ServiceBus__fullyQualifiedNamespace",
+    "TARGET_CA_FILE",
     "TARGET_SECRET_NAME",
     "TARGET_URL",
 ];
@@ -93,7 +94,7 @@ pub(super) fn check(package: &Package, report: &mut Report) {
             );
         }
     }
-    let apps: [(bool, &dyn Fn(Lookup<'_>) -> Result<(), SettingsError>); 2] = [
+    let apps: [(bool, &Reader); 2] = [
         (package.has("Outbound"), &outbound),
         (
             package.has("Inbound") || package.has("OutboxSweep"),
@@ -109,6 +110,9 @@ pub(super) fn check(package: &Package, report: &mut Report) {
         address(settings, name, report);
     }
 }
+
+/// Reads the settings of an app as the app does.
+type Reader = dyn Fn(Lookup<'_>) -> Result<(), SettingsError>;
 
 fn outbound(get: Lookup<'_>) -> Result<(), SettingsError> {
     Settings::check(get)?;
@@ -129,11 +133,7 @@ fn inbound(get: Lookup<'_>) -> Result<(), SettingsError> {
 
 /// The apps stop at the first wrong setting. Here each is replaced by a value that would do, and they
 /// read on.
-fn every(
-    settings: &SettingsFile,
-    read: &dyn Fn(Lookup<'_>) -> Result<(), SettingsError>,
-    report: &mut Report,
-) {
+fn every(settings: &SettingsFile, read: &Reader, report: &mut Report) {
     let replaced: RefCell<BTreeMap<&'static str, Option<&'static str>>> = RefCell::default();
     let get = |name: &str| match replaced.borrow().get(name) {
         Some(value) => value.map(str::to_owned),
@@ -145,7 +145,9 @@ fn every(
             if !report.knows(&settings.file, &path) {
                 report.add(&settings.file, path, problem, fix);
             }
-            replaced.borrow_mut().insert(name, Some(example)).is_none()
+            // The example of a file is not there.
+            let value = (name != "TARGET_CA_FILE").then_some(example);
+            replaced.borrow_mut().insert(name, value).is_none()
         };
         let new = match error {
             SettingsError::Missing { name, example } => replace(

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use async_trait::async_trait;
-use sync_core::config::{SyncConfig, TableConfig};
+use sync_core::config::{SyncConfig, TableConfig, TargetAuth};
 use sync_core::credentials::{Secret, SecretSource};
 use sync_core::failure::Failure;
 use sync_core::ports::{Delivery, Target};
-use sync_core::target::HttpTarget;
+use sync_core::target::{HttpTarget, HttpTargetParts};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
@@ -57,12 +57,19 @@ pub(super) async fn requests(
     here.set_host(Some("127.0.0.1"))?;
     let _ = here.set_port(Some(listener.local_addr()?.port()));
     let origin = base.origin().ascii_serialization();
-    let target = HttpTarget::new(
-        here,
-        config.target.clone(),
-        Arc::new(Unfetched),
-        secret_name,
-    )?;
+    let mut called = config.target.clone();
+    let proof = proof(&called.auth, secret_name);
+    if proof.is_some() {
+        // No token is got, and no certificate shown: what would prove it is written in below.
+        called.auth = TargetAuth::Bearer;
+    }
+    let target = HttpTarget::new(HttpTargetParts {
+        base: here,
+        config: called,
+        secrets: Arc::new(Unfetched),
+        secret_name: secret_name.to_owned(),
+        roots: Vec::new(),
+    })?;
     let mut requests = Vec::new();
     let quiet = tokio::time::timeout(Duration::from_secs(60), target.deliver(table, delivery));
     tokio::select! {
@@ -73,7 +80,35 @@ pub(super) async fn requests(
     if requests.is_empty() {
         bail!("the target's client made no request");
     }
+    if let Some(proof) = proof {
+        let headers = requests.iter_mut().flat_map(|r| &mut r.headers);
+        for header in headers.filter(|(name, _)| name == "authorization") {
+            header.clone_from(&proof);
+        }
+    }
     Ok(requests)
+}
+
+/// What stands in the place of the header, where it is not the secret itself.
+fn proof(auth: &TargetAuth, secret_name: &str) -> Option<(String, String)> {
+    let (name, value) = match auth {
+        TargetAuth::ApiKey { .. } | TargetAuth::Bearer => return None,
+        TargetAuth::Basic { user } => (
+            "authorization",
+            format!("Basic <{user} and secret {secret_name}>"),
+        ),
+        TargetAuth::OAuth2(settings) => (
+            "authorization",
+            format!(
+                "Bearer <token of {} for {}, by secret {secret_name}>",
+                settings.token_url, settings.client_id
+            ),
+        ),
+        TargetAuth::ClientCertificate => {
+            ("(TLS)", format!("<certificate in secret {secret_name}>"))
+        }
+    };
+    Some((name.to_owned(), value))
 }
 
 /// Ends only when something is wrong.
