@@ -208,6 +208,8 @@ impl Run {
         let mut saboteur = Saboteur::new(options.faults, options.seed, outage, &self.stack);
         let mut rotation = Rotation::new(options.rotate_secret.map(|after| after.min(planned)));
         let (mut made, mut tick) = (0, tokio::time::interval(Duration::from_millis(20)));
+        // On a slow machine the next look waits, instead of coming at once: others need the time more.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut quiet_since, mut saved_last) = (None::<Instant>, Instant::now());
         loop {
             tick.tick().await;
