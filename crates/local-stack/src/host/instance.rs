@@ -37,7 +37,7 @@ pub(super) struct Site {
     pub(super) schedules: BTreeMap<String, Schedule>,
     pub(super) timers: TimerStorage,
     /// Where HTTP functions are called; none if there are none.
-    pub(super) http: Option<Arc<TcpListener>>,
+    pub(super) http_addr: Option<SocketAddr>,
     /// Names this instance among those of the app.
     pub(super) id: Uuid,
     pub(super) own_process_group: bool,
@@ -109,7 +109,7 @@ impl Site {
             connections,
             schedules,
             timers,
-            http: None,
+            http_addr: None,
             id: Uuid::new_v4(),
             own_process_group: false,
             counters: Counters::default(),
@@ -129,7 +129,7 @@ impl Site {
         let text = format!("Found the following functions: {}", names.join(", "));
         self.log.host(LineLevel::Information, text);
         for (function, http) in self.app.http_functions() {
-            let Some(addr) = self.http_addr() else {
+            let Some(addr) = self.http_addr else {
                 continue;
             };
             let path = [self.app.host.route_prefix.as_str(), http.route.template()];
@@ -155,10 +155,6 @@ impl Site {
                 self.log.host(LineLevel::Warning, text);
             }
         }
-    }
-
-    pub(super) fn http_addr(&self) -> Option<SocketAddr> {
-        self.http.as_ref()?.local_addr().ok()
     }
 
     /// Whether drain mode is on when the host stops. Each invocation still ends by its own timeout.
@@ -233,10 +229,12 @@ impl Instance {
     ///
     /// The order of a stop is the host's: listeners first, with a bounded wait for their invocations,
     /// then SIGKILL for the handler.
-    pub(super) async fn run(mut self) -> Ended {
+    ///
+    /// `http` is where HTTP functions are called. The caller keeps it, for the next instance.
+    pub(super) async fn run(mut self, http: Option<Arc<TcpListener>>) -> Ended {
         // Retries wait for nothing once the listeners have been told to stop.
         let listening = self.dispatcher.stopping.clone();
-        let mut listeners = self.listeners(&listening);
+        let mut listeners = self.listeners(http, &listening);
         // When the host is dropped instead of stopped, the handler must not outlive it.
         let mut supervisor = AbortOnDropHandle::new(tokio::spawn(self.supervisor.run()));
         let early = tokio::select! {
@@ -262,15 +260,15 @@ impl Instance {
         early.unwrap_or(Ended::Asked)
     }
 
-    fn listeners(&self, stop: &CancellationToken) -> JoinSet<()> {
+    fn listeners(&self, http: Option<Arc<TcpListener>>, stop: &CancellationToken) -> JoinSet<()> {
         let mut listeners = JoinSet::new();
-        if let Some(socket) = &self.site.http {
+        if let Some(socket) = http {
             let functions = self.site.app.http_functions();
             let functions = functions
                 .map(|(function, http)| (Arc::new(function.clone()), http.clone()))
                 .collect();
             let listener = HttpListener::new(functions, self.dispatcher.clone());
-            listeners.spawn(listener.run(Arc::clone(socket), stop.clone()));
+            listeners.spawn(listener.run(socket, stop.clone()));
         }
         for function in &self.site.app.functions {
             let function = Arc::new(function.clone());

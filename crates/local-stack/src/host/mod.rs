@@ -147,11 +147,14 @@ impl Host {
         let app = App::load(&config.app_dir, &settings)?;
         let mut site = Site::new(app, settings, timers, Log::new(config.on_line))?;
         site.own_process_group = config.own_process_group;
+        let mut http = None;
         if site.app.http_functions().next().is_some() {
             let port = config.http_port;
+            let failed = |source| HostError::HttpPort { port, source };
             let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-            let socket = socket.map_err(|source| HostError::HttpPort { port, source })?;
-            site.http = Some(Arc::new(socket));
+            let socket = socket.map_err(failed)?;
+            site.http_addr = Some(socket.local_addr().map_err(failed)?);
+            http = Some(Arc::new(socket));
         }
         site.announce();
         let stop = CancellationToken::new();
@@ -165,6 +168,7 @@ impl Host {
         let run = run(
             Arc::clone(&shared),
             instance,
+            http,
             stop.clone(),
             config.restart_host,
         );
@@ -220,7 +224,7 @@ impl Host {
 
     /// Where its HTTP functions are called, if it has any.
     pub fn http_addr(&self) -> Option<SocketAddr> {
-        self.shared.site.http_addr()
+        self.shared.site.http_addr
     }
 
     /// The port of the handler in the present host instance.
@@ -298,10 +302,20 @@ fn timer_storage(config: &HostConfig) -> Result<TimerStorage, HostError> {
 }
 
 /// Runs host instances, one after the other.
-async fn run(shared: Arc<Shared>, mut instance: Instance, stop: CancellationToken, restart: bool) {
+///
+/// The socket of the HTTP functions is kept open between two of them: who calls meanwhile waits for the
+/// next. It is closed before anybody hears that the host is over, because nobody would answer them then.
+async fn run(
+    shared: Arc<Shared>,
+    mut instance: Instance,
+    http: Option<Arc<TcpListener>>,
+    stop: CancellationToken,
+    restart: bool,
+) {
     loop {
-        let reason = match instance.run().await {
+        let reason = match instance.run(http.clone()).await {
             Ended::Asked => {
+                drop(http);
                 shared.over.send_replace(Some(HostState::Stopped));
                 return;
             }
@@ -320,6 +334,7 @@ async fn run(shared: Arc<Shared>, mut instance: Instance, stop: CancellationToke
             None
         };
         let Some((next, controls)) = next else {
+            drop(http);
             shared
                 .over
                 .send_replace(Some(HostState::HostStopped { reason }));

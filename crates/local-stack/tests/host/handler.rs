@@ -11,7 +11,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use custom_handler::{Bind, HandlerApp, Invocation, InvocationFailed, Reply};
 use serde_json::{Value, json};
 
@@ -139,7 +139,11 @@ async fn web(port: &str) {
     let invoked = |body: Bytes| async move {
         let body: Value = serde_json::from_slice(&body).unwrap();
         say("call", body.clone());
-        let failed = body["Data"]["req"]["Body"] == "fail";
+        let what = &body["Data"]["req"]["Body"];
+        if what == "hang" {
+            std::future::pending::<()>().await;
+        }
+        let failed = what == "fail";
         let status = if failed { 500 } else { 200 };
         let headers = json!({"Content-Type": "application/json"});
         let output = json!({"statusCode": "202", "headers": headers, "body": {"ok": true}});
@@ -161,6 +165,8 @@ async fn web(port: &str) {
         (StatusCode::FOUND, location, "from the handler")
     };
     let app = Router::new()
+        // The readiness probe must not look like a request.
+        .route("/", get(|| async { StatusCode::NOT_FOUND }))
         .route("/{function}", post(invoked))
         .fallback(forwarded);
     let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}"))

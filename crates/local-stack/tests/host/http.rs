@@ -1,10 +1,12 @@
 //! HTTP functions.
 
+use std::time::Duration;
+
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 
 use crate::app::{App, calls, eventually, logged, seen};
-use local_stack::host::Host;
+use local_stack::host::{Host, HostState};
 
 fn bindings(trigger: serde_json::Value) -> serde_json::Value {
     json!({"bindings": [trigger, {"type": "http", "direction": "out", "name": "res"}]})
@@ -18,12 +20,15 @@ fn app() -> App {
         .set("HANDLER", "web")
 }
 
-/// A client that shows redirects instead of following them.
+/// A client that shows redirects instead of following them, and that no test waits for without end.
 fn client() -> Client {
     // Which one does not matter over plain HTTP, but there must be one; another test may have it done.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let redirect = reqwest::redirect::Policy::none();
-    Client::builder().redirect(redirect).build().unwrap()
+    let client = Client::builder()
+        .redirect(redirect)
+        .timeout(Duration::from_secs(60));
+    client.build().unwrap()
 }
 
 fn url(host: &Host, path: &str) -> String {
@@ -109,6 +114,36 @@ async fn a_forwarded_request_reaches_the_handler_as_it_came_and_its_answer_goes_
     assert!(raw["invocation"].is_string());
     assert_eq!(host.invocations_of("Orders").succeeded, 1);
     host.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_answered_when_the_host_is_gone() {
+    let host = app().start().await;
+    let post = client().post(url(&host, "/api/orders/1"));
+    let answer = tokio::spawn(post.body("hang").send());
+    eventually("the handler has it", || !calls(&host).is_empty()).await;
+    drop(host);
+    let answer = answer.await.unwrap().unwrap();
+    // 503, unless the end of the handler, which is killed too, is noticed first.
+    assert!(answer.status().is_server_error(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_host_that_has_stopped_itself() {
+    let host = app().set("HANDLER", "exit:7").start().await;
+    let url = url(&host, "/api/orders/1");
+    // Comes while there still is a host, or just not any more.
+    let early = client().post(&url).send().await;
+    if let Ok(answer) = early {
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let stopped = host.ready().await.unwrap_err();
+    assert!(
+        matches!(stopped, HostState::HostStopped { .. }),
+        "{stopped:?}"
+    );
+    let late = client().post(&url).send().await.unwrap_err();
+    assert!(late.is_connect(), "{late:?}");
 }
 
 #[tokio::test]

@@ -8,5 +8,5 @@ mod response;
 
 pub(crate) use client::HandlerClient;
 pub use dispatcher::Invocations;
-pub(crate) use dispatcher::{Counters, Dispatcher};
+pub(crate) use dispatcher::{Counters, Dispatcher, InvocationError};
 pub(crate) use outputs::Outputs;

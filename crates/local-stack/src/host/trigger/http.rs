@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::host::config::{FunctionConfig, HttpTriggerConfig, Parameters};
 use crate::host::encode::{HttpRequest, Sys, encode_http};
-use crate::host::invoke::Dispatcher;
+use crate::host::invoke::{Dispatcher, InvocationError};
 
 /// The longest request (azure-functions-host `MaxRequestBodySize`: 100 MB).
 const MAX_BODY: usize = 104_857_600;
@@ -33,6 +33,8 @@ pub(crate) struct HttpListener {
     prefix: String,
     forwards: bool,
     dispatcher: Dispatcher,
+    /// Cancelled when nobody waits for running invocations any more.
+    over: CancellationToken,
 }
 
 impl HttpListener {
@@ -46,11 +48,15 @@ impl HttpListener {
             prefix: dispatcher.host.route_prefix.clone(),
             forwards: dispatcher.host.forwards_http,
             dispatcher,
+            over: CancellationToken::new(),
         }
     }
 
-    /// Serves until `stop`; requests that are being answered then still are.
+    /// Serves until `stop`; requests that are being answered then still are. When this is dropped before
+    /// they have been, they are answered with 503.
     pub(crate) async fn run(self, socket: Arc<TcpListener>, stop: CancellationToken) {
+        // Connections are tasks of their own, which do not end with this one.
+        let _over = self.over.clone().drop_guard();
         let router = Router::new().fallback(answer).with_state(Arc::new(self));
         let serving = axum::serve(Socket(socket), router);
         // axum's serve loop has no error to give: accepting is this module's own code.
@@ -76,6 +82,13 @@ impl HttpListener {
 }
 
 async fn answer(State(listener): State<Arc<HttpListener>>, request: Request) -> Response {
+    tokio::select! {
+        () = listener.over.cancelled() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        response = invoke(&listener, request) => response,
+    }
+}
+
+async fn invoke(listener: &HttpListener, request: Request) -> Response {
     let Some((function, parameters)) = listener.find(&request) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -103,7 +116,9 @@ async fn answer(State(listener): State<Arc<HttpListener>>, request: Request) -> 
     };
     match response {
         Ok(response) => response.map(Body::from),
-        // It has been logged.
+        // It has been logged. Without a running host the answer is another one (azure-functions-host
+        // `HostAvailabilityCheckMiddleware`).
+        Err(InvocationError::HostStopped) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
