@@ -37,7 +37,9 @@ fn url(host: &Host, path: &str) -> String {
 
 #[tokio::test]
 async fn a_request_becomes_an_invocation_and_its_output_the_answer() {
-    let host = app().start().await;
+    // Kept: with it goes its folder.
+    let app = app();
+    let host = app.start().await;
     let post = |path: &str| client().post(url(&host, path));
     let request = post("/api/orders/7?dry=1&code=any").header("content-type", "application/json");
     let answer = request.body("{\"a\":1}").send().await.unwrap();
@@ -78,7 +80,9 @@ async fn a_request_becomes_an_invocation_and_its_output_the_answer() {
 
 #[tokio::test]
 async fn a_failed_invocation_is_answered_with_500_and_nothing_else() {
-    let host = app().start().await;
+    // Kept: with it goes its folder.
+    let app = app();
+    let host = app.start().await;
     let post = client().post(url(&host, "/api/orders/1"));
     let answer = post.body("fail").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -118,7 +122,9 @@ async fn a_forwarded_request_reaches_the_handler_as_it_came_and_its_answer_goes_
 
 #[tokio::test]
 async fn a_request_under_way_is_answered_when_the_host_is_gone() {
-    let host = app().start().await;
+    // Kept: with it goes its folder.
+    let app = app();
+    let host = app.start().await;
     let post = client().post(url(&host, "/api/orders/1"));
     let answer = tokio::spawn(post.body("hang").send());
     eventually("the handler has it", || !calls(&host).is_empty()).await;
@@ -130,7 +136,8 @@ async fn a_request_under_way_is_answered_when_the_host_is_gone() {
 
 #[tokio::test]
 async fn nobody_waits_for_a_host_that_has_stopped_itself() {
-    let host = app().set("HANDLER", "exit:7").start().await;
+    let app = app().set("HANDLER", "exit:7");
+    let host = app.start().await;
     let url = url(&host, "/api/orders/1");
     // Comes while there still is a host, or just not any more.
     let early = client().post(&url).send().await;
