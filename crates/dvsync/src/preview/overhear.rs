@@ -119,48 +119,46 @@ async fn listen(
 ) -> anyhow::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
-        while_open(stream, origin, requests).await?;
+        take(stream, origin, requests).await?;
     }
 }
 
-async fn while_open(
-    stream: TcpStream,
-    origin: &str,
-    requests: &mut Vec<Request>,
-) -> anyhow::Result<()> {
+/// One request for each connection: a client may open the next while it keeps one that is idle.
+async fn take(stream: TcpStream, origin: &str, requests: &mut Vec<Request>) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut first = String::new();
-    while stream.read_line(&mut first).await? > 0 {
-        let mut words = first.split_whitespace();
-        let method = words.next().context("no method")?.to_owned();
-        let url = format!("{origin}{}", words.next().context("no path")?);
-        let (mut headers, mut length) = (Vec::new(), 0);
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).await?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else {
-                break;
-            };
-            match name {
-                "content-length" => length = value.parse()?,
-                "host" | "accept-encoding" => {}
-                _ => headers.push((name.to_owned(), value.to_owned())),
-            }
-        }
-        // Their order says nothing, and would differ with the client.
-        headers.sort();
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await?;
-        requests.push(Request {
-            method,
-            url,
-            headers,
-            body,
-        });
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
-            .await?;
-        first.clear();
+    if stream.read_line(&mut first).await? == 0 {
+        return Ok(());
     }
+    let mut words = first.split_whitespace();
+    let method = words.next().context("no method")?.to_owned();
+    let url = format!("{origin}{}", words.next().context("no path")?);
+    let (mut headers, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        match name {
+            "content-length" => length = value.parse()?,
+            "host" | "accept-encoding" => {}
+            _ => headers.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    // Their order says nothing, and would differ with the client.
+    headers.sort();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    requests.push(Request {
+        method,
+        url,
+        headers,
+        body,
+    });
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+        .await?;
+    stream.shutdown().await?;
     Ok(())
 }
