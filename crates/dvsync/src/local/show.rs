@@ -260,8 +260,8 @@ impl Show {
         } else {
             String::new()
         };
-        let line = format!(
-            "saved {saved}{of}  outbox {}  outbound {} (+{} later)  delivered {}  inbound {} (+{} later)  acknowledged {acknowledged}  dead {}{}",
+        let progress = format!(
+            "saved {saved}{of}  outbox {}  outbound {} (+{} later)  delivered {}  inbound {} (+{} later)  acknowledged {acknowledged}  dead {}",
             stack.dataverse.outbox_len(),
             counts[0].active + counts[0].locked,
             counts[0].scheduled,
@@ -269,12 +269,14 @@ impl Show {
             counts[1].active + counts[1].locked,
             counts[1].scheduled,
             counts[0].dead_letter + counts[1].dead_letter + counts[2].active,
-            reports.summary(),
         );
-        if line == state.last_count {
+        let line = format!("{progress}{}", reports.summary());
+        // The sweeps' requests alone are not worth a line each.
+        let news = if self.terminal { &line } else { &progress };
+        if *news == state.last_count {
             return;
         }
-        state.last_count.clone_from(&line);
+        state.last_count.clone_from(news);
         if self.terminal {
             out::part(format_args!("\r\x1b[2K{line}"));
             state.line_open = true;

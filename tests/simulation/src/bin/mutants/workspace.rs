@@ -10,10 +10,13 @@ use crate::child::{Ended, run};
 use crate::mutant::Mutant;
 
 /// What is copied.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 9] = [
     "Cargo.lock",
     "sync.json",
+    "sync.schema.json",
     "sync.warehouse.json",
+    "docs/mapping.md",
+    "crates/amqp-walk",
     "crates/service-bus",
     "crates/sync-core",
     "tests/simulation",
