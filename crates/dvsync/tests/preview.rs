@@ -20,11 +20,20 @@ fn preview(arguments: &[&str]) -> String {
 
 fn preview_with(config: &Path, arguments: &[&str]) -> String {
     let row = Path::new(GOLDEN).join("row.json");
+    let row = [
+        "--target",
+        "https://erp.contoso.com/api",
+        "--row",
+        row.to_str().unwrap(),
+    ];
+    run(config, &[&row[..], arguments].concat())
+}
+
+/// What `dvsync preview` of an account prints.
+fn run(config: &Path, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_dvsync"))
         .args(["preview", "--table", "account", "--config"])
         .arg(config)
-        .args(["--target", "https://erp.contoso.com/api", "--row"])
-        .arg(row)
         .args(arguments)
         .env("TARGET_SECRET_NAME", "erp-api-key")
         .env_remove("HTTP_PROXY")
@@ -139,24 +148,11 @@ async fn a_row_is_read_from_dataverse_with_what_its_mapping_reads() {
     let (id, url) = (dataverse.ids("account")[0], dataverse.url().to_owned());
     let name = dataverse.row("account", id).unwrap()["name"].clone();
     let run = move |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_dvsync"))
-            .args(["preview", "--table", "account", "--config"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../sync.json"))
-            .args(["--target", "https://erp.contoso.com/api/", "--id"])
-            .arg(id.to_string())
-            .args(["--dataverse", &url])
-            .args(arguments)
-            .env_remove("HTTP_PROXY")
-            .env_remove("http_proxy")
-            .env_remove("ALL_PROXY")
-            .env_remove("all_proxy")
-            .output()
-            .unwrap();
-        format!(
-            "{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        )
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sync.json");
+        let id = id.to_string();
+        let target = ["--target", "https://erp.contoso.com/api/", "--id", &id];
+        let from = ["--dataverse", url.as_str()];
+        run(Path::new(config), &[&target[..], &from, arguments].concat())
     };
     tokio::task::spawn_blocking(move || {
         let text = run(&[]);

@@ -15,7 +15,10 @@ use crate::mapping::Program;
 /// What a member of the payload is made of: a column's name, or an object.
 #[derive(JsonSchema)]
 #[serde(untagged)]
-#[allow(dead_code)] // only describes the file; each form is read by itself, so that it says what it lacks
+#[expect(
+    dead_code,
+    reason = "only describes the file; each form is read by itself, so that it says what it lacks"
+)]
 pub(super) enum FieldFile {
     /// A column of the row by its Web API name (a lookup is `_x_value`), sent as it is; or, as
     /// `primarycontactid/emailaddress1`, a column of the row that a lookup leads to. What stands before
