@@ -15,17 +15,20 @@ use sync_core::outbox::{Sweeper, Swept};
 use sync_core::ports::{SystemClock, system_rng};
 use sync_core::queue::Settler;
 use sync_core::settings::{environment, seconds};
-use tracing::info;
+use telemetry::Telemetry;
+use tracing::{Instrument as _, info};
 
 fn main() -> ExitCode {
-    function_app::run(build)
+    function_app::run("inbound-fn", build)
 }
 
-async fn build() -> anyhow::Result<HandlerApp> {
-    let app = function_app::start()?;
+async fn build(telemetry: &Telemetry) -> anyhow::Result<HandlerApp> {
+    let app = function_app::start(telemetry)?;
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
     let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
     let posting = app.posting();
+    let source: Arc<str> = app.inbound.source().into();
+    let objective = seconds(&environment, "LAG_OBJECTIVE_SECONDS", "60", 60.0)?;
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let files = app.settings.files;
     let guard = Guard::new("Dataverse", files.first().breaker.clone());
@@ -35,7 +38,8 @@ async fn build() -> anyhow::Result<HandlerApp> {
         Settler::new(app.inbound, clock.clone(), rng.clone()),
         rng.clone(),
         app.settings.deadline,
-    );
+    )
+    .with_lag_objective(objective);
     let sweeper = Sweeper::new(
         Arc::new(DataverseOutbox(app.dataverse)),
         posting,
@@ -47,11 +51,12 @@ async fn build() -> anyhow::Result<HandlerApp> {
     .with_sessions(sessions);
     Ok(HandlerApp::new()
         .function("Inbound", move |invocation: Invocation| {
-            let inbound = inbound.clone();
+            let (inbound, source) = (inbound.clone(), Arc::clone(&source));
             async move {
                 let message =
                     function_app::message(invocation.service_bus_message("acknowledgement")?);
-                inbound.handle(message).await?;
+                let span = function_app::attempt("Inbound", &invocation, &source, &message);
+                inbound.handle(message).instrument(span).await?;
                 Ok::<_, InvocationFailed>(Reply::ok())
             }
         })

@@ -14,16 +14,19 @@ use sync_core::ports::{SystemClock, system_rng};
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{TargetSettings, VaultSettings, environment, rejected_queue};
 use sync_core::target::{HttpTarget, HttpTargetParts};
+use telemetry::Telemetry;
+use tracing::Instrument as _;
 
 fn main() -> ExitCode {
-    function_app::run(build)
+    function_app::run("outbound-fn", build)
 }
 
-async fn build() -> anyhow::Result<HandlerApp> {
-    let app = function_app::start()?;
+async fn build(telemetry: &Telemetry) -> anyhow::Result<HandlerApp> {
+    let app = function_app::start(telemetry)?;
     let target = TargetSettings::read(&environment)?;
     let config = Arc::clone(app.settings.config()?);
     let notifications = app.notifications().await?;
+    let source: Arc<str> = notifications.source().into();
     let vault = app.vault.ok_or_else(VaultSettings::missing)?;
     let customers = HttpTarget::new(HttpTargetParts {
         base: target.url,
@@ -55,11 +58,12 @@ async fn build() -> anyhow::Result<HandlerApp> {
     }
     Ok(
         HandlerApp::new().function("Outbound", move |invocation: Invocation| {
-            let outbound = outbound.clone();
+            let (outbound, source) = (outbound.clone(), Arc::clone(&source));
             async move {
                 let message =
                     function_app::message(invocation.service_bus_message("notification")?);
-                outbound.handle(message).await?;
+                let span = function_app::attempt("Outbound", &invocation, &source, &message);
+                outbound.handle(message).instrument(span).await?;
                 Ok::<_, InvocationFailed>(Reply::ok())
             }
         }),

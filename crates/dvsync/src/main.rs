@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     // First of all: whatever client is built later finds the one provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let level = std::env::var("LOG_LEVEL").unwrap_or_else(|_| "error".into());
-    sync_core::telemetry::init_stderr(&level);
+    telemetry::init_stderr(&level);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

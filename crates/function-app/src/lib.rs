@@ -4,6 +4,7 @@
 //! It exists so that neither sync-core knows the Functions host nor custom-handler knows sync.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod deadline;
 mod message;
 mod sessions;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use async_trait::async_trait;
 use custom_handler::{Bind, HandlerApp, RESTART_EXIT_CODE};
 use service_bus::Client;
 use sync_core::credentials::{
@@ -21,8 +23,10 @@ use sync_core::credentials::{
 use sync_core::dataverse::DataverseClient;
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{Settings, VaultSettings, environment};
+use telemetry::{Bearer, Telemetry, TelemetrySettings};
 use tracing::{error, info};
 
+pub use attempt::attempt;
 pub use deadline::{AFTERWARDS, WithinReach, within_reach};
 pub use message::message;
 
@@ -47,13 +51,14 @@ pub struct App {
 ///
 /// # Errors
 /// When a setting is missing or wrong; the text names it.
-pub fn start() -> anyhow::Result<App> {
+pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
     let settings = Settings::read(&environment)?;
     deadline::check(settings.deadline, &settings.app_root)?;
     sessions::check(settings.sessions, &settings.app_root)?;
     let tokens = EntraTokens::new(&settings.identity)
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
+    telemetry.authenticate(Arc::new(AsApp(Arc::clone(&tokens))));
     let vault = settings.vault.as_ref().map(|v| {
         let own = Arc::clone(&tokens);
         KeyVault::new(&v.url, own, v.verify_challenge, v.fresh_for).map(Arc::new)
@@ -65,6 +70,7 @@ pub fn start() -> anyhow::Result<App> {
         settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
+    dataverse.observe();
     tokio::spawn(dataverse.clone().report(settings.dataverse.report_every));
     Ok(App {
         inbound: Arc::new(ServiceBusQueue::new(bus.clone(), &settings.inbound_queue)),
@@ -74,6 +80,19 @@ pub fn start() -> anyhow::Result<App> {
         vault,
         dataverse,
     })
+}
+
+/// Telemetry is sent as the app's own identity.
+struct AsApp(Arc<EntraTokens>);
+
+#[async_trait]
+impl Bearer for AsApp {
+    async fn token(&self) -> Result<String, String> {
+        let token = self.0.token(telemetry::SCOPE).await;
+        token
+            .map(|token| token.secret().to_owned())
+            .map_err(|failure| failure.to_string())
+    }
 }
 
 /// The identities that share the requests to Dataverse out: those that are named, or the app's own.
@@ -107,8 +126,10 @@ fn dataverse_identities(
 /// The body of an app's `main`: set-up, then serving until SIGTERM, then the drain.
 ///
 /// Never exit code 0: the host would not start the handler again, and fail every later invocation.
-pub fn run(build: impl AsyncFnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode {
-    sync_core::telemetry::init(environment("LOG_LEVEL").as_deref());
+pub fn run(
+    app: &str,
+    build: impl AsyncFnOnce(&Telemetry) -> anyhow::Result<HandlerApp>,
+) -> ExitCode {
     // The only provider of the process, installed before any client exists; a second one would be a
     // programming error that the first TLS connection reports.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -118,24 +139,38 @@ pub fn run(build: impl AsyncFnOnce() -> anyhow::Result<HandlerApp>) -> ExitCode 
     {
         Ok(runtime) => runtime,
         Err(e) => {
-            error!("the runtime cannot start: {e}");
+            println!("the runtime cannot start: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let telemetry = TelemetrySettings::read(&environment, app)
+        .map_err(anyhow::Error::from)
+        .and_then(|settings| Ok(Telemetry::start(&settings, runtime.handle().clone())?));
+    let telemetry = match telemetry {
+        Ok(telemetry) => telemetry,
+        Err(e) => {
+            // Nothing else may be set up for it yet.
+            println!("{e:#}");
             return ExitCode::FAILURE;
         }
     };
     let served = runtime.block_on(async {
-        let app = build().await?;
+        let app = build(&telemetry).await?;
         info!("ready to serve");
         app.serve(Bind::Environment, terminated())
             .await
             .context("serving ended")
     });
-    match served {
+    let code = match served {
         Ok(()) => ExitCode::from(RESTART_EXIT_CODE),
         Err(e) => {
             error!("{e:#}");
             ExitCode::FAILURE
         }
-    }
+    };
+    // The runtime still runs: the last requests need it.
+    telemetry.end();
+    code
 }
 
 /// Completes on SIGTERM, which the platform may or may not pass on.

@@ -63,6 +63,12 @@ impl Client {
         Ok(Self::new(parsed.endpoint, parsed.credential, options))
     }
 
+    /// Host name of the namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace.endpoint().host
+    }
+
     /// Sends a message and waits until the broker has it.
     ///
     /// # Errors

@@ -7,6 +7,9 @@ use uuid::Uuid;
 use crate::failure::{Failure, Stage};
 use crate::snapshot::RowVersion;
 
+/// Application property of the message that carries one: when the change was saved (RFC 3339).
+pub const OCCURRED_AT: &str = "OccurredAt";
+
 /// How the row fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -151,6 +151,16 @@ impl Breaker {
         }
     }
 
+    /// For telemetry: 0 closed, 1 finding out or ramping up, 2 open.
+    #[must_use]
+    pub fn state(&self) -> u64 {
+        match self.state {
+            State::Closed => 0,
+            State::Probing | State::Ramping { .. } => 1,
+            State::Open { .. } => 2,
+        }
+    }
+
     /// When somebody who has nothing to try may come back, if nothing is tried now.
     pub fn shut(&mut self, now: Instant) -> Option<Duration> {
         match self.state {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use opentelemetry::{KeyValue, global};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -30,10 +31,18 @@ impl Guard {
     /// A closed breaker for the system called `name` in logs.
     #[must_use]
     pub fn new(name: &'static str, settings: BreakerSettings) -> Self {
-        Self {
-            name,
-            breaker: Arc::new(Mutex::new(Breaker::new(settings))),
-        }
+        let breaker = Arc::new(Mutex::new(Breaker::new(settings)));
+        let watched = Arc::downgrade(&breaker);
+        global::meter("dataverse-sync")
+            .u64_observable_gauge("dvsync.breaker.state")
+            .with_callback(move |gauge| {
+                if let Some(breaker) = watched.upgrade() {
+                    let breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
+                    gauge.observe(breaker.state(), &[KeyValue::new("system", name)]);
+                }
+            })
+            .build();
+        Self { name, breaker }
     }
 
     /// Makes a call if the breaker lets it.

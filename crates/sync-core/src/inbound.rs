@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::acknowledgement::{Acknowledgement, Outcome};
+use crate::acknowledgement::{Acknowledgement, OCCURRED_AT, Outcome};
 use crate::config::{SyncFiles, TableConfig};
 use crate::decide::Disposition;
 use crate::failure::{Failure, Stage};
 use crate::message::Message;
+use crate::metrics::{About, Direction, metrics};
 use crate::patience::{Patience, try_patiently};
 use crate::ports::{AckState, AckWrite, Acknowledgements, SharedRng, jitter_ms};
 use crate::queue::{NotSettled, Settler};
+use crate::trace;
 
 /// A row that changes between each read and write this often is left to a later attempt.
 const MOST_CONFLICTS: u32 = 10;
@@ -28,6 +32,7 @@ pub struct Inbound {
     settler: Settler,
     rng: SharedRng,
     deadline: Duration,
+    objective: Duration,
 }
 
 /// How an acknowledgement ended well.
@@ -38,6 +43,17 @@ enum Done {
     Stale,
     /// The row is gone; it is not recreated.
     RowGone,
+}
+
+impl Done {
+    /// The name used in logs and telemetry.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Stale => "stale",
+            Self::RowGone => "row_gone",
+        }
+    }
 }
 
 impl Inbound {
@@ -57,6 +73,7 @@ impl Inbound {
             settler,
             rng,
             deadline,
+            objective: Duration::from_secs(60),
         }
     }
 
@@ -65,6 +82,7 @@ impl Inbound {
     /// # Errors
     /// [`NotSettled`]: fail the invocation, so that the broker delivers the message again.
     pub async fn handle(&self, message: Message) -> Result<Disposition, NotSettled> {
+        metrics().received(Direction::Inbound);
         let decoded = Acknowledgement::decode(&message.body).and_then(|ack| {
             let table = self.table(&ack)?;
             Ok((ack, table))
@@ -94,7 +112,9 @@ impl Inbound {
             .decide(&message, result.as_ref().map(|_| ()), policy);
         self.settler
             .carry_out(&message, &disposition, result.as_ref().err())
-            .await?;
+            .await
+            .inspect_err(|_| self.tell(&message, known.as_ref(), None, &result))?;
+        self.tell(&message, known.as_ref(), Some(&disposition), &result);
         log(
             &message,
             known.as_ref().map(|(ack, _)| ack),
@@ -102,6 +122,71 @@ impl Inbound {
             &result,
         );
         Ok(disposition)
+    }
+
+    /// Tells telemetry how the attempt ended; without a disposition it is left to the broker.
+    fn tell(
+        &self,
+        message: &Message,
+        known: Option<&(Acknowledgement, Arc<TableConfig>)>,
+        disposition: Option<&Disposition>,
+        result: &Result<Done, Failure>,
+    ) {
+        let about = known.map_or(
+            About {
+                table: "unknown",
+                target: "unknown",
+            },
+            |(ack, table)| About {
+                table: &table.name,
+                target: &ack.target_system,
+            },
+        );
+        let outcome = result.as_ref().map(|done| done.name());
+        metrics().settled(Direction::Inbound, about, disposition, outcome);
+        let occurred = message.properties.get(OCCURRED_AT);
+        let occurred = occurred.and_then(service_bus::Value::as_str);
+        let occurred = occurred.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+        let lag = occurred.map(|at| self.settler.now() - at);
+        let held = known.is_some_and(|(ack, _)| ack.outcome != Outcome::Rejected);
+        if let (Some(lag), Ok(Done::Written), Some(_)) = (lag, result, disposition)
+            && held
+        {
+            metrics().acknowledged(about, lag, self.objective);
+        }
+        let span = Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        trace::concluded(&span, disposition, result.as_ref().err());
+        span.set_attribute("table", about.table.to_owned());
+        span.set_attribute("target", about.target.to_owned());
+        if let Some((ack, _)) = known {
+            span.set_attribute("correlation_id", ack.correlation_id.clone());
+            span.set_attribute("notification_id", ack.notification_id.clone());
+            let row = format!("{}:{}", ack.table, ack.source_row_id);
+            span.set_attribute("row", row);
+            span.set_attribute("acknowledges", ack.outcome.as_str());
+            if let Some(version) = ack.source_version {
+                span.set_attribute("version", version.to_string());
+            }
+        }
+        if let Ok(done) = result {
+            span.set_attribute("outcome", done.name());
+            if let Some(lag) = lag {
+                span.set_attribute("lag_ms", trace::milliseconds(lag));
+            }
+        }
+        if disposition.is_none() {
+            trace::ended(&span, Err("left_to_broker"));
+        }
+    }
+
+    /// What of the save's lag still counts as in time, in telemetry.
+    #[must_use]
+    pub fn with_lag_objective(mut self, objective: Duration) -> Self {
+        self.objective = objective;
+        self
     }
 
     /// The table as the acknowledging target has it: its columns are that target's own.
@@ -297,11 +382,7 @@ fn log(
             "dead-lettered the acknowledgement of {row}: {failure}"
         ),
         (_, Ok(done)) => {
-            let outcome = match done {
-                Done::Written => "written",
-                Done::Stale => "stale",
-                Done::RowGone => "row_gone",
-            };
+            let outcome = done.name();
             info!(
                 correlation_id,
                 notification_id,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::decide::Attempt;
 use crate::failure::{Class, Failure};
+use crate::trace;
 
 /// Counted retries so far (int, absent = 0).
 pub const RETRY_COUNT: &str = "RetryCount";
@@ -169,6 +170,7 @@ impl Message {
         if let Ok(first) = (self.first_enqueued_at() + waited).format(&Rfc3339) {
             properties.insert(FIRST_ENQUEUED_AT.into(), first.into());
         }
+        trace::mark_failed(self, &mut properties);
         let last = format!("{}/{}", failure.stage, failure.code);
         properties.insert(LAST_FAILURE.into(), last.into());
         OutgoingMessage {

@@ -14,13 +14,15 @@ use futures_util::{StreamExt as _, stream};
 use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::{Instrument as _, error, warn};
 
 use crate::failure::Failure;
+use crate::metrics::metrics;
 use crate::notification::Notification;
 use crate::patience::{Patience, try_patiently};
 use crate::ports::{Clock, Queue, SharedRng, jitter_ms};
 use crate::sessions::session_id;
+use crate::trace;
 
 /// A notification that is not on the queue yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +176,13 @@ impl Sweeper {
             if stopped.load(Ordering::Relaxed) {
                 return None;
             }
-            let done = self.one(&row).await;
+            let span = trace::sweep(&row.correlation_id);
+            let done = self.one(&row).instrument(span.clone()).await;
+            match &done {
+                Ok(Done::Sent | Done::LostRace) => trace::ended(&span, Ok(())),
+                Ok(Done::Kept | Done::Unusable) => trace::ended(&span, Err("stays in the outbox")),
+                Err(failure) => trace::failed(&span, failure),
+            }
             if matches!(done, Ok(Done::Kept)) {
                 stopped.store(true, Ordering::Relaxed);
             }
@@ -182,6 +190,17 @@ impl Sweeper {
         });
         let mut worked = pin!(worked.buffer_unordered(AT_ONCE));
         while let Some(done) = worked.next().await {
+            let result = match &done {
+                None => None,
+                Some((_, Ok(Done::Sent))) => Some("sent"),
+                Some((_, Ok(Done::LostRace))) => Some("lost_race"),
+                Some((_, Ok(Done::Unusable))) => Some("unusable"),
+                Some((_, Ok(Done::Kept) | Err(_))) => Some("kept"),
+            };
+            if let Some(result) = result {
+                let result = opentelemetry::KeyValue::new("result", result);
+                metrics().swept.add(1, &[result]);
+            }
             match done {
                 None => {}
                 Some((_, Ok(Done::Sent))) => swept.sent += 1,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use service_bus::{Client, OutgoingMessage, Properties, Settlement, SubscriptionRule};
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::decide::{Disposition, decide};
@@ -15,6 +16,7 @@ use crate::policy::RetryPolicy;
 use crate::ports::{Clock, Queue, SharedRng};
 use crate::sessions::rejected_copy;
 use crate::topic::TARGET_SYSTEM;
+use crate::trace;
 
 /// One Service Bus entity.
 #[derive(Clone)]
@@ -51,6 +53,17 @@ impl ServiceBusQueue {
         }
     }
 
+    /// As telemetry names it: the namespace, and the entity within it.
+    fn address(&self, entity: &str) -> String {
+        format!("{}/{entity}", self.client.namespace())
+    }
+
+    /// Where messages wait, as telemetry names it.
+    #[must_use]
+    pub fn source(&self) -> String {
+        self.address(&self.entity)
+    }
+
     /// The rules of the subscription.
     ///
     /// # Errors
@@ -60,15 +73,29 @@ impl ServiceBusQueue {
     }
 }
 
+fn ended(span: &Span, went: &Result<(), service_bus::Error>) {
+    match went {
+        Ok(()) => trace::ended(span, Ok(())),
+        Err(e) => trace::ended(span, Err(&e.to_string())),
+    }
+}
+
 #[async_trait]
 impl Queue for ServiceBusQueue {
     async fn send(&self, mut message: OutgoingMessage) -> Result<(), service_bus::Error> {
-        let Some((topic, target)) = &self.topic else {
-            return self.client.send(&self.entity, message).await;
+        let to = match &self.topic {
+            None => &self.entity,
+            Some((topic, target)) => {
+                let target = target.as_str().into();
+                message.properties.insert(TARGET_SYSTEM.into(), target);
+                topic
+            }
         };
-        let target = target.as_str().into();
-        message.properties.insert(TARGET_SYSTEM.into(), target);
-        self.client.send(topic, message).await
+        let span = trace::posting(&format!("send {to}"), &self.address(to));
+        trace::inject(&span, &mut message.properties);
+        let sent = self.client.send(to, message).instrument(span.clone()).await;
+        ended(&span, &sent);
+        sent
     }
 
     async fn dead_letter(
@@ -87,9 +114,12 @@ impl Queue for ServiceBusQueue {
             description: description.to_owned(),
             properties,
         };
-        self.client
-            .settle(&self.entity, lock_token, settlement)
-            .await
+        let name = format!("dead-letter {}", self.entity);
+        let span = trace::posting(&name, &self.address(&self.entity));
+        let settling = self.client.settle(&self.entity, lock_token, settlement);
+        let settled = settling.instrument(span.clone()).await;
+        ended(&span, &settled);
+        settled
     }
 }
 
@@ -133,6 +163,11 @@ impl Settler {
     pub fn rejecting_to(mut self, rejected: Arc<dyn Queue>) -> Self {
         self.rejected = Some(rejected);
         self
+    }
+
+    /// The time of the clock that decides.
+    pub(crate) fn now(&self) -> time::OffsetDateTime {
+        self.clock.now()
     }
 
     /// What becomes of `message`.

@@ -59,7 +59,8 @@ impl<V: Clone + Send + 'static> Cache<V> {
             Joined::Waiting(answer) => answer,
             Joined::First(flight, answer) => {
                 let (entries, key, fetching) = (Arc::clone(&self.entries), key.to_owned(), fetch());
-                tokio::spawn(async move {
+                let fetched_for = tracing::Span::current();
+                let work = async move {
                     let fetched = fetching.await;
                     let now = Instant::now();
                     let result = match fetched {
@@ -83,7 +84,9 @@ impl<V: Clone + Send + 'static> Cache<V> {
                         }
                     };
                     flight.abort().answer(|()| result.clone());
-                });
+                };
+                // Under whoever asked first; the others waited for the same.
+                tokio::spawn(tracing::Instrument::instrument(work, fetched_for));
                 answer
             }
         };

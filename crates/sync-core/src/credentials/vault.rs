@@ -8,10 +8,15 @@ use azure_core::error::ErrorKind;
 use azure_core::http::ClientOptions;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 
+use opentelemetry::KeyValue;
+use tracing::Instrument as _;
+
 use super::cache::{Cache, Fetched};
 use super::entra::{EntraTokens, SdkTokens, retry_options};
 use super::{Secret, SecretSource, TokenSource};
 use crate::failure::{Failure, Stage};
+use crate::metrics::metrics;
+use crate::trace;
 
 /// Scope of every vault.
 const SCOPE: &str = "https://vault.azure.net/.default";
@@ -24,6 +29,8 @@ pub struct KeyVault {
     tokens: Arc<EntraTokens>,
     cache: Cache<Secret>,
     fresh_for: Duration,
+    /// For telemetry.
+    host: String,
 }
 
 impl KeyVault {
@@ -54,6 +61,10 @@ impl KeyVault {
             tokens,
             cache: Cache::new(),
             fresh_for,
+            host: url::Url::parse(url)
+                .ok()
+                .and_then(|url| Some(url.host_str()?.to_owned()))
+                .unwrap_or_default(),
         })
     }
 }
@@ -64,13 +75,27 @@ impl SecretSource for KeyVault {
         let (client, name_, fresh_for) =
             (Arc::clone(&self.client), name.to_owned(), self.fresh_for);
         let tokens = Arc::clone(&self.tokens);
+        let host = self.host.clone();
         self.cache
             .get(name, move || async move {
                 let read = async {
                     let response = client.get_secret(&name_, None).await?;
                     response.into_model()
                 };
-                match tokio::time::timeout(DEADLINE, read).await {
+                let span = trace::call("Key Vault", "GET secrets", "GET", &host);
+                let read = tokio::time::timeout(DEADLINE, read)
+                    .instrument(span.clone())
+                    .await;
+                match &read {
+                    Ok(Ok(_)) => trace::answered(&span, 200, true),
+                    Ok(Err(e)) => {
+                        let status = e.http_status().map_or(0, u16::from);
+                        trace::answered(&span, status, false);
+                    }
+                    Err(_) => trace::ended(&span, Err("no answer in time")),
+                }
+                metrics().fetched.add(1, &[KeyValue::new("kind", "secret")]);
+                match read {
                     Ok(Ok(secret)) => match secret.value {
                         Some(value) => Ok(Fetched {
                             value: Secret::new(value),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use tracing::Instrument as _;
 use url::Url;
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use super::metadata::Known;
 use super::request::{Body, Good, Request};
 use crate::credentials::TokenSource;
 use crate::failure::{Failure, Stage};
+use crate::trace;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
@@ -193,6 +195,26 @@ impl DataverseClient {
     }
 
     async fn send(
+        &self,
+        sender: &Sender,
+        request: &Request<'_>,
+    ) -> Result<Result<Good, ServiceError>, Failure> {
+        let host = self.inner.base.host_str().unwrap_or_default();
+        let span = trace::call("Dataverse", &request.name(), request.method.as_str(), host);
+        let answer = self
+            .exchange(sender, request)
+            .instrument(span.clone())
+            .await;
+        match &answer {
+            Ok(Ok(_)) => trace::answered(&span, 200, true),
+            // What is not there, or was changed meanwhile, is an answer.
+            Ok(Err(e)) => trace::answered(&span, e.status, matches!(e.status, 404 | 412)),
+            Err(failure) => trace::ended(&span, Err(failure.code)),
+        }
+        answer
+    }
+
+    async fn exchange(
         &self,
         sender: &Sender,
         request: &Request<'_>,

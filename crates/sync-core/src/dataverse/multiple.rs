@@ -68,6 +68,10 @@ impl Pages for Updates<'_> {
     type Answer = ();
     type Ticket = Permit;
 
+    fn kind(&self) -> &'static str {
+        "write"
+    }
+
     async fn admit(&self) -> Result<Permit, Failure> {
         self.client.admit(&self.request()).await
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use opentelemetry::{KeyValue, global};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
@@ -31,6 +32,39 @@ struct Told {
 }
 
 impl DataverseClient {
+    /// Lets whatever exports metrics look at the identities.
+    pub fn observe(&self) {
+        let meter = global::meter("dataverse-sync");
+        let counted = |name, value: fn(&IdentitySnapshot) -> u64| {
+            let client = self.clone();
+            meter
+                .u64_observable_counter(name)
+                .with_callback(move |o| client.each_identity(|i, of| o.observe(value(i), of)))
+                .build();
+        };
+        counted("dvsync.dataverse.requests", |i| i.requests);
+        counted("dvsync.dataverse.throttles", |i| i.throttled);
+        let measured = |name, value: fn(&IdentitySnapshot) -> u64| {
+            let client = self.clone();
+            meter
+                .u64_observable_gauge(name)
+                .with_callback(move |o| client.each_identity(|i, of| o.observe(value(i), of)))
+                .build();
+        };
+        measured("dvsync.dataverse.concurrency", |i| i.at_a_time.into());
+        measured("dvsync.dataverse.in_flight", |i| i.in_flight.into());
+        measured("dvsync.dataverse.held_back", |i| {
+            u64::from(!i.gated_for.is_zero())
+        });
+    }
+
+    fn each_identity(&self, look: impl Fn(&IdentitySnapshot, &[KeyValue])) {
+        for identity in self.identities() {
+            let label = KeyValue::new("identity", identity.label.to_string());
+            look(&identity, &[label]);
+        }
+    }
+
     /// Tells for ever: every so often, and as soon as a throttle changed what an identity may do. Says
     /// nothing while nothing is sent.
     pub async fn report(self, every: Duration) {

@@ -79,6 +79,12 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Names the request as one of its kind: without its query, and without keys.
+    pub(super) fn name(&self) -> String {
+        let path = self.path.split(['?', '(']).next().unwrap_or_default();
+        format!("{} {path}", self.method)
+    }
+
     /// Names the request without its query: a filter may hold a row value.
     pub(super) fn asked(&self) -> String {
         asked(&self.method, self.path)

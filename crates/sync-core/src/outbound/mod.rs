@@ -10,19 +10,25 @@ use std::time::Duration;
 
 use service_bus::{OutgoingMessage, Properties};
 use tokio::task::JoinSet;
-use tracing::{Instrument, error, info, warn};
+use tracing::{Instrument, Span, error, info, warn};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use crate::acknowledgement::{Acknowledgement, Outcome, Rejection};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::acknowledgement::{Acknowledgement, OCCURRED_AT, Outcome, Rejection};
 use crate::config::{SyncConfig, TableConfig};
 use crate::decide::Disposition;
 use crate::failure::{Failure, Stage};
 use crate::flight::{Flights, Joined};
 use crate::message::Message;
+use crate::metrics::{self, About, Direction, metrics};
 use crate::notification::{Notification, Operation};
 use crate::policy::RetryPolicy;
 use crate::ports::{Clock, Queue, SharedRng, Source, Target};
 use crate::queue::{NotSettled, Settler};
 use crate::snapshot::{RowKey, RowVersion};
+use crate::trace::{self, Link};
 
 /// What the outbound side works with.
 #[derive(Clone)]
@@ -68,6 +74,8 @@ struct Notice {
     /// Set when the row must be delivered for it, whatever the versions say: an earlier attempt of it may
     /// have delivered something older, or somebody asked for the row.
     owes_delivery: bool,
+    /// Where the attempt's span is found.
+    link: Option<Link>,
 }
 
 /// How a flight ended well.
@@ -83,6 +91,8 @@ struct Served {
     notifications: usize,
     /// Calls made to the target.
     deliveries: u32,
+    /// Where the flight's span is found.
+    flight: Option<Link>,
 }
 
 impl Outbound {
@@ -115,6 +125,7 @@ impl Outbound {
     /// # Errors
     /// [`NotSettled`]: fail the invocation, so that the broker delivers the message again.
     pub async fn handle(&self, message: Message) -> Result<Disposition, NotSettled> {
+        metrics().received(Direction::Outbound);
         let notification = match Notification::decode(&message.body) {
             Ok(notification) => notification,
             Err(failure) => return self.conclude(&message, None, Err(failure)).await,
@@ -180,6 +191,7 @@ impl Outbound {
             message: message.clone(),
             only_announces: notification.row_version.filter(|_| announces),
             owes_delivery: !announces,
+            link: trace::link(&Span::current()),
         };
         let answer = match self.flights.join(notification.row(), notice) {
             Joined::First(flight, answer) => {
@@ -192,7 +204,11 @@ impl Outbound {
             }
             Joined::Waiting(answer) => answer,
         };
-        answer.await.unwrap_or_else(|_| {
+        let answer = answer.await;
+        if let Ok(Ok(served)) = &answer {
+            trace::connect(&Span::current(), served.flight.as_ref());
+        }
+        answer.unwrap_or_else(|_| {
             let text = "The flight of this row ended without an answer.";
             let failure = Failure::transient(Stage::Deliver, "FlightLost", text);
             Err(failure.lingering(self.parts.config.target.longest_call()))
@@ -214,13 +230,70 @@ impl Outbound {
             (&disposition, known, &served)
             && self.parts.config.acknowledge_rejections
         {
-            self.reject(message, notification, reason, failure).await?;
+            let rejected = self.reject(message, notification, reason, failure).await;
+            rejected.inspect_err(|_| self.tell(message, known, None, &served))?;
         }
         self.settler
             .carry_out(message, &disposition, served.as_ref().err())
-            .await?;
+            .await
+            .inspect_err(|_| self.tell(message, known, None, &served))?;
+        self.tell(message, known, Some(&disposition), &served);
         log(message, known.map(|(n, _)| n), &disposition, &served);
         Ok(disposition)
+    }
+
+    /// Tells telemetry how the attempt ended; without a disposition it is left to the broker.
+    fn tell(
+        &self,
+        message: &Message,
+        known: Option<(&Notification, Option<&Arc<TableConfig>>)>,
+        disposition: Option<&Disposition>,
+        served: &Result<Served, Failure>,
+    ) {
+        let notification = known.map(|(notification, _)| notification);
+        let about = About {
+            // What no table is set up for would be a name that anybody may send.
+            table: known
+                .and_then(|(_, table)| table)
+                .map_or("unknown", |t| &t.name),
+            target: &self.parts.config.target_system,
+        };
+        let outcome = served.as_ref().map(|served| served.outcome);
+        metrics().settled(Direction::Outbound, about, disposition, outcome);
+        let lag = notification.map(|n| self.parts.clock.now() - n.occurred_at);
+        if let (Some(lag), Ok(served), Some(_)) = (lag, served, disposition)
+            && served.deliveries > 0
+        {
+            metrics().lag_delivered(about, lag);
+        }
+        let span = Span::current();
+        if span.is_disabled() {
+            return;
+        }
+        trace::concluded(&span, disposition, served.as_ref().err());
+        span.set_attribute("table", about.table.to_owned());
+        span.set_attribute("target", about.target.to_owned());
+        if let Some(n) = notification {
+            span.set_attribute("correlation_id", n.correlation_id.clone());
+            span.set_attribute("notification_id", n.notification_id.clone());
+            span.set_attribute("row", n.row().to_string());
+            let queued = message.enqueued_time - n.occurred_at;
+            span.set_attribute("queued_ms", trace::milliseconds(queued));
+        }
+        if let Ok(served) = served {
+            span.set_attribute("outcome", served.outcome);
+            span.set_attribute("deliveries", i64::from(served.deliveries));
+            span.set_attribute("notifications", trace::count(served.notifications));
+            if let Some(version) = served.version {
+                span.set_attribute("version", version.to_string());
+            }
+            if let Some(lag) = lag {
+                span.set_attribute("lag_ms", trace::milliseconds(lag));
+            }
+        }
+        if disposition.is_none() {
+            trace::ended(&span, Err(metrics::name(None)));
+        }
     }
 
     fn policy<'a>(&'a self, table: Option<&'a Arc<TableConfig>>) -> &'a RetryPolicy {
@@ -251,7 +324,11 @@ impl Outbound {
         let sent = self
             .parts
             .inbound
-            .send(envelope(message, &acknowledgement))
+            .send(envelope(
+                message,
+                &acknowledgement,
+                notification.occurred_at,
+            ))
             .await;
         match sent {
             Ok(()) => Ok(()),
@@ -287,15 +364,22 @@ fn blank(
 }
 
 /// The message that carries an acknowledgement. Trace context travels on from the notification.
-fn envelope(message: &Message, acknowledgement: &Acknowledgement) -> OutgoingMessage {
+fn envelope(
+    message: &Message,
+    acknowledgement: &Acknowledgement,
+    occurred_at: OffsetDateTime,
+) -> OutgoingMessage {
     let version = acknowledgement
         .source_version
         .map_or_else(String::new, |v| v.to_string());
     let what = format!("ack/{}/{version}", acknowledgement.outcome.as_str());
-    let properties: Properties = ["traceparent", "Diagnostic-Id"]
+    let mut properties: Properties = trace::CONTEXT
         .into_iter()
         .filter_map(|key| Some((key.to_owned(), message.properties.get(key)?.clone())))
         .collect();
+    if let Ok(occurred_at) = occurred_at.format(&Rfc3339) {
+        properties.insert(OCCURRED_AT.into(), occurred_at.into());
+    }
     OutgoingMessage {
         message_id: Some(message.derived_id(&what).to_string()),
         correlation_id: Some(acknowledgement.correlation_id.clone()),

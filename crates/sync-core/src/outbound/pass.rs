@@ -7,6 +7,7 @@ use std::time::Duration;
 use service_bus::ErrorClass;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument as _, Span, info_span};
 
 use super::{Notice, OutboundParts, Served, blank, envelope};
 use crate::acknowledgement::Outcome;
@@ -15,9 +16,11 @@ use crate::dataverse::Columns;
 use crate::failure::{Class, Failure, Stage};
 use crate::flight::{self, Landed};
 use crate::mapping::{self, Payload};
+use crate::metrics::{About, metrics};
 use crate::patience::{Patience, try_patiently};
 use crate::ports::{Change, Delivery, Receipt, jitter_ms};
 use crate::snapshot::{Latest, RowKey, RowVersion};
+use crate::trace;
 
 type Answer = Result<Served, Failure>;
 type Flight = flight::Flight<RowKey, Notice, Answer>;
@@ -32,7 +35,12 @@ const LONGEST_MAPPING: Duration = Duration::from_secs(20);
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 
 /// Flies a row and answers everybody who joined.
-pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, mut flight: Flight) {
+pub(super) async fn fly(parts: OutboundParts, table: Arc<TableConfig>, flight: Flight) {
+    let span = info_span!(target: trace::TARGET, "flight", otel.kind = "internal");
+    passes(parts, table, flight).instrument(span).await;
+}
+
+async fn passes(parts: OutboundParts, table: Arc<TableConfig>, mut flight: Flight) {
     let until = Instant::now() + parts.deadline;
     let mut course = Course {
         parts,
@@ -277,7 +285,18 @@ impl Course {
             acknowledged_by: newest.notification.notification_id.clone(),
             notifications: notices.len(),
             deliveries: self.deliveries,
+            flight: trace::link(&Span::current()),
         };
+        let about = About {
+            table: &self.table.name,
+            target: &self.parts.config.target_system,
+        };
+        let coalesced = held.map_or(0, |_| notices.len() - 1);
+        metrics().delivered(about, self.deliveries, coalesced);
+        // The first one is what the flight's span is in already.
+        for notice in notices.iter().skip(1) {
+            trace::connect(&Span::current(), notice.link.as_ref());
+        }
         let sent = match held {
             None => Ok(()),
             Some(held) => self.acknowledge(newest, held.clone()).await,
@@ -294,7 +313,11 @@ impl Course {
         );
         acknowledgement.target_row_id = done.receipt.target_row_id;
         acknowledgement.payload_hash = done.hash;
-        let message = envelope(&newest.message, &acknowledgement);
+        let message = envelope(
+            &newest.message,
+            &acknowledgement,
+            newest.notification.occurred_at,
+        );
         let sent = self.parts.inbound.send(message).await;
         sent.map_err(|e| not_queued(&e))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use time::OffsetDateTime;
+use tracing::Instrument as _;
 use url::Url;
 
 use super::auth::Credential;
@@ -12,6 +13,7 @@ use crate::config::TargetConfig;
 use crate::failure::{Failure, Stage};
 use crate::ports::Delivery;
 use crate::retry_after;
+use crate::trace;
 
 /// From what clients are built.
 #[derive(Clone)]
@@ -83,6 +85,49 @@ pub(super) enum NoAnswer {
 
 impl Request<'_> {
     pub(super) async fn send(
+        &self,
+        base: &Url,
+        config: &TargetConfig,
+        credential: &Credential,
+    ) -> Result<Answer, NoAnswer> {
+        let host = base.host_str().unwrap_or_default();
+        let name = self.name();
+        let span = trace::call("target", &name, self.method.as_str(), host);
+        let answer = self.exchange(base, config, credential);
+        let answer = answer.instrument(span.clone()).await;
+        match &answer {
+            Ok(answer) => {
+                let good = answer.status < 400 || matches!(answer.status, 404 | 409 | 410);
+                trace::answered(&span, answer.status, good);
+            }
+            Err(NoAnswer::CertificateRefused) => {
+                trace::ended(&span, Err("client certificate refused"));
+            }
+            Err(NoAnswer::BrokenOff(failure) | NoAnswer::Failed(failure)) => {
+                trace::ended(&span, Err(failure.code));
+            }
+        }
+        answer
+    }
+
+    /// The same for all rows: keys, and a query, which may hold one, are left out.
+    fn name(&self) -> String {
+        let path = self.path.split('?').next().unwrap_or_default();
+        let row = self.delivery.row.id.to_string();
+        let known = |part: &str| {
+            let letters = part.bytes().filter(u8::is_ascii_alphabetic).count();
+            part.eq_ignore_ascii_case(&row) || letters < part.len()
+        };
+        let parts = path.split('/').map(|part| match part {
+            "" => "",
+            part if known(part) => "{key}",
+            part => part,
+        });
+        let path = parts.collect::<Vec<_>>().join("/");
+        format!("{} {path}", self.method)
+    }
+
+    async fn exchange(
         &self,
         base: &Url,
         config: &TargetConfig,

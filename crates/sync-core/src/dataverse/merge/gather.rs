@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument as _, Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::narrow::ask_all;
 use super::plan::Plan;
@@ -14,6 +16,8 @@ use super::rhythm::{Member, Rhythm};
 use super::size::{PageSize, Went};
 use super::{Merging, Pages};
 use crate::failure::{Failure, Stage};
+use crate::metrics::metrics;
+use crate::trace;
 
 /// Gathers requests that can be answered together.
 pub(super) struct Gatherer<P: Pages>(Arc<Inner<P>>);
@@ -36,6 +40,8 @@ struct Waiting<P: Pages> {
     ask: P::Ask,
     since: Instant,
     answer: oneshot::Sender<Result<P::Answer, Failure>>,
+    /// The part of this row in its page.
+    span: Span,
 }
 
 impl<P: Pages> Clone for Gatherer<P> {
@@ -72,15 +78,26 @@ impl<P: Pages + 'static> Gatherer<P> {
     /// Asks, together with whoever asks at the same time. The page that answers is sent after this call.
     pub(super) async fn ask(&self, ask: P::Ask, stage: Stage) -> Result<P::Answer, Failure> {
         let (answer, answered) = oneshot::channel();
-        let since = Instant::now();
-        self.state()
-            .waiting
-            .push_back(Waiting { ask, since, answer });
+        let span = info_span!(
+            target: trace::TARGET, "row",
+            otel.name = self.0.pages.kind(), otel.kind = "internal",
+        );
+        let waiting = Waiting {
+            ask,
+            since: Instant::now(),
+            answer,
+            span: span.clone(),
+        };
+        self.state().waiting.push_back(waiting);
         self.pump();
-        answered.await.unwrap_or_else(|_| {
+        let answer = answered.await.unwrap_or_else(|_| {
             let text = "The request that carried this row ended without an answer.";
             Err(Failure::transient(stage, "DataversePageLost", text))
-        })
+        });
+        if let Err(failure) = &answer {
+            trace::ended(&span, Err(failure.code));
+        }
+        answer
     }
 
     fn state(&self) -> MutexGuard<'_, State<P>> {
@@ -140,7 +157,9 @@ impl<P: Pages + 'static> Gatherer<P> {
         };
         let ticket = self.0.pages.admit().await;
         // Only now: whoever came while the right to send was waited for comes along.
-        let (asks, answers): (Vec<_>, Vec<_>) = page.take().into_iter().unzip();
+        let mut taken = page.take();
+        let span = joint(&taken);
+        let (asks, answers): (Vec<_>, Vec<_>) = taken.drain(..).map(|t| (t.0, t.1)).unzip();
         let ticket = match ticket {
             Ok(ticket) if !asks.is_empty() => ticket,
             Ok(_) => return,
@@ -152,7 +171,10 @@ impl<P: Pages + 'static> Gatherer<P> {
             }
         };
         let started = Instant::now();
-        let (results, too_large) = ask_all(&self.0.pages, ticket, &asks).await;
+        let kind = opentelemetry::KeyValue::new("kind", self.0.pages.kind());
+        metrics().page_rows.record(asks.len() as u64, &[kind]);
+        let asking = ask_all(&self.0.pages, ticket, &asks);
+        let (results, too_large) = asking.instrument(span).await;
         let went = if too_large {
             Went::Lost
         } else {
@@ -181,7 +203,30 @@ struct UnderWay<'a, P: Pages + 'static> {
 type Taken<P> = (
     <P as Pages>::Ask,
     oneshot::Sender<Result<<P as Pages>::Answer, Failure>>,
+    Span,
 );
+
+/// The span that a page's requests belong to: the row's own if it is alone. Else one under the first row's,
+/// with a link to and from each other's: a trace tells all about its notification, whoever's trace the request
+/// stands in.
+fn joint<A, B>(taken: &[(A, B, Span)]) -> Span {
+    let first = match taken {
+        [] => return Span::none(),
+        [(_, _, only)] => return only.clone(),
+        [(_, _, first), ..] => first,
+    };
+    let page = info_span!(target: trace::TARGET, parent: first, "page", otel.kind = "internal");
+    if page.is_disabled() {
+        return page;
+    }
+    page.set_attribute("page_rows", trace::count(taken.len()));
+    let link = trace::link(&page);
+    for (_, _, row) in &taken[1..] {
+        trace::connect(&page, trace::link(row).as_ref());
+        trace::connect(row, link.as_ref());
+    }
+    page
+}
 
 impl<P: Pages + 'static> UnderWay<'_, P> {
     fn take(&mut self) -> Vec<Taken<P>> {
@@ -193,7 +238,7 @@ impl<P: Pages + 'static> UnderWay<'_, P> {
             && let Some(waiting) = state.waiting.pop_front()
         {
             if !waiting.answer.is_closed() {
-                taken.push((waiting.ask, waiting.answer));
+                taken.push((waiting.ask, waiting.answer, waiting.span));
             }
         }
         self.rows = Some(taken.len());

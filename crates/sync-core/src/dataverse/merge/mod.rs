@@ -66,6 +66,9 @@ pub(super) trait Pages: Send + Sync {
     /// The right to send one page.
     type Ticket: Send + 'static;
 
+    /// `read` or `write`, for telemetry.
+    fn kind(&self) -> &'static str;
+
     /// Waits for the right to send a page.
     async fn admit(&self) -> Result<Self::Ticket, Failure>;
 

@@ -83,6 +83,10 @@ impl Pages for Reads {
     type Answer = Row;
     type Ticket = Permit;
 
+    fn kind(&self) -> &'static str {
+        "read"
+    }
+
     async fn admit(&self) -> Result<Permit, Failure> {
         // Only the kind and the stage matter here.
         let request = Request::get(self.pages.stage, "", "");

@@ -105,6 +105,10 @@ impl Pages for Writes {
     type Answer = AckWrite;
     type Ticket = Permit;
 
+    fn kind(&self) -> &'static str {
+        "write"
+    }
+
     async fn admit(&self) -> Result<Permit, Failure> {
         // Only the kind matters here: a page may be of several stages.
         let request = Request::new(Stage::Acknowledge, Method::POST, "", "");

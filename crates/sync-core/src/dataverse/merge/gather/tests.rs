@@ -24,6 +24,10 @@ impl Pages for Numbers {
     type Answer = (u32, u32);
     type Ticket = ();
 
+    fn kind(&self) -> &'static str {
+        "read"
+    }
+
     async fn admit(&self) -> Result<(), Failure> {
         Ok(())
     }
