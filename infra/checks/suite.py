@@ -6,6 +6,7 @@ from pathlib import Path
 import mistakes
 import policy
 import project as files
+import queries
 import resources
 import rules
 import symbols
@@ -26,6 +27,8 @@ CHECKS = [
     ("secrets", rules.secrets),
     ("deadlines", rules.deadlines),
     ("app settings", rules.app_settings),
+    ("Kusto's language service", queries.language),
+    ("names in queries", queries.names),
 ]
 
 
