@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import bicep
 import tools
 from project import Problem
 
@@ -63,12 +64,16 @@ def names(project):
     for path in files(project):
         file, text = str(path.relative_to(project.root)), path.read_text()
         metrics = METRIC.findall(text)
+        columns = {column for table in tables_of(text)[1].values() for column in table}
         # What metrics have, and, if requests and the like are read, what those have.
         dimensions = {d for m in metrics for d in known["metrics"].get(m, [])}
         if re.search(r"\b(requests|dependencies|exceptions|traces)\b(?!')", re.sub(r"//.*", "", text)):
             dimensions |= {*known["dimensions"], *known["host_dimensions"]}
         for number, line in enumerate(text.splitlines(), 1):
             line = "" if line.startswith("//") else line
+            # Kusto takes the column, and says nothing.
+            if (let := re.match(r"let (\w+) =", line)) and let.group(1) in columns:
+                yield Problem(file, number, f"'{let.group(1)}' is a column's name, too, which wins inside of the query")
             for metric in METRIC.findall(line):
                 if metric not in known["metrics"]:
                     yield Problem(file, number, f"no app has the metric '{metric}'")
@@ -82,3 +87,26 @@ def names(project):
             for name in REQUEST.findall(line):
                 if not name.startswith("dvsync.") and name not in [*known["requests"], *known["dependencies"]]:
                     yield Problem(file, number, f"nothing is called '{name}'")
+
+
+def loaded(project):
+    """Every alert's query is used by a template, and what is replaced in one is there to be replaced."""
+    used = set()
+    for file in project.templates:
+        for declaration in file.declarations:
+            for node in bicep.walk(declaration.value):
+                if not isinstance(node, bicep.Call):
+                    continue
+                if node.name == "loadTextContent" and node.args and getattr(node.args[0], "value", None):
+                    path = (file.path.parent / node.args[0].value).resolve()
+                    used.add(path)
+                    if not path.exists():
+                        yield Problem(file.name, node.line, f"there is no file {node.args[0].value}")
+                if node.name == "replace" and isinstance(node.args[0], bicep.Call) and node.args[0].name == "loadTextContent":
+                    path = (file.path.parent / node.args[0].args[0].value).resolve()
+                    sought = getattr(node.args[1], "value", None)
+                    if path.exists() and sought not in path.read_text():
+                        yield Problem(file.name, node.line, f"{path.name} has no '{sought}' that could be replaced")
+    for path in sorted((project.root / "monitoring" / "alerts").glob("*.kql")):
+        if path.resolve() not in used:
+            yield Problem(f"monitoring/alerts/{path.name}", 1, "no template uses this query")

@@ -7,9 +7,11 @@ import mistakes
 import policy
 import project as files
 import queries
+import query_tests
 import resources
 import rules
 import symbols
+import workbook
 from azure_types import Types
 
 INFRA = Path(__file__).resolve().parents[1]
@@ -29,6 +31,8 @@ CHECKS = [
     ("app settings", rules.app_settings),
     ("Kusto's language service", queries.language),
     ("names in queries", queries.names),
+    ("queries in templates", queries.loaded),
+    ("workbook", workbook.up_to_date),
 ]
 
 
@@ -67,7 +71,11 @@ def main(arguments):
         return 1
     if arguments:
         return 0
+    print(f"\n{len(query_tests.TESTS)} tests of the queries, run on DuckDB")
+    wrong = [(sentence, answer) for sentence, holds, answer in query_tests.run(root) if not holds]
+    for sentence, answer in wrong:
+        print(f"FAIL {sentence}: {answer}")
     passed, failed = mistakes.run(root, lambda copy: problems(copy, types), said)
     print(f"in {time.monotonic() - start:.0f} s")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    print(f"{passed + len(query_tests.TESTS) - len(wrong)} passed, {failed + len(wrong)} failed")
+    return 1 if failed or wrong else 0
