@@ -454,6 +454,8 @@ output inboundApp object = {
 output outboundApps array = [for (target, i) in targets: {
   name: outbound[i].outputs.name
   target: target.name
+  targetUrl: target.url
+  secretName: target.secretName
   queue: serviceBus.outputs.outboundQueues[i]
   identityClientId: identities[i + 1].outputs.clientId
   packageContainerUrl: storage[i + 1].outputs.packageContainerUrl

@@ -125,6 +125,8 @@ MISTAKES = [
             "'let objective_percent = 99.0;'", "'let objective = 99.0;'", "lag-burn-fast.kql has no 'let objective = 99.0;'"),
     Mistake("the workbook is older than its queries", "monitoring/workbook.json",
             "dead_letter_oldest_s", "dead_letters_s", "is not what the queries make"),
+    Mistake("nobody says what to do about an alert", "modules/log-alerts.bicep",
+            "docs/operations.md#breaker-open", "docs/operations.md#breaker", "has no section 'breaker'"),
     Mistake("an alert's property is misspelt", "modules/log-alerts.bicep",
             "metricMeasureColumn: rule.measure", "measureColumn: rule.measure", "has no property 'measureColumn'"),
 ]

@@ -110,3 +110,14 @@ def loaded(project):
     for path in sorted((project.root / "monitoring" / "alerts").glob("*.kql")):
         if path.resolve() not in used:
             yield Problem(f"monitoring/alerts/{path.name}", 1, "no template uses this query")
+
+
+def explained(project):
+    """Whoever is woken by an alert finds in docs/operations.md what to do."""
+    page = tools.ROOT / "docs" / "operations.md"
+    headings = set(re.findall(r"^### ([a-z-]+)$", page.read_text(), re.M))
+    for file in project.templates:
+        for number, line in enumerate(file.source.splitlines(), 1):
+            for anchor in re.findall(r"docs/operations\.md#([a-z-]*)", line):
+                if anchor not in headings:
+                    yield Problem(file.name, number, f"docs/operations.md has no section '{anchor}'")

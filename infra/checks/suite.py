@@ -34,6 +34,7 @@ CHECKS = [
     ("names in queries", queries.names),
     ("queries in templates", queries.loaded),
     ("workbook", workbook.up_to_date),
+    ("alerts explained", queries.explained),
 ]
 
 
