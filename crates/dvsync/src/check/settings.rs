@@ -14,7 +14,7 @@ use super::near::nearest;
 use super::package::{Package, SettingsFile};
 
 /// Settings of the two apps, and those of the platform that are easy to misspell.
-const KNOWN: [&str; 46] = [
+const KNOWN: [&str; 48] = [
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_AUTHORITY_HOST",
@@ -43,6 +43,8 @@ const KNOWN: [&str; 46] = [
     "LAG_OBJECTIVE_SECONDS",
     "LOG_LEVEL",
     "NO_PROXY",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "OUTBOUND_QUEUE",
     "OUTBOUND_SUBSCRIPTION",
     "OUTBOUND_TOPIC",
