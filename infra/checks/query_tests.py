@@ -66,8 +66,9 @@ ITEMS = [
     metric(100, "dvsync.dataverse.in_flight", 3.0, identity="app"),
     metric(100, "dvsync.dataverse.held_back", 1.0, identity="app"),
     metric(160, "dvsync.dataverse.held_back", 0.0, identity="app"),
-    metric(100, "dvsync.breaker.state", 2.0, system="target"),
-    metric(160, "dvsync.breaker.state", 0.0, system="target"),
+    # The target's breaker was open, and closed in between. Dataverse's did not close.
+    *(metric(ago_s, "dvsync.breaker.state", state, system="target") for ago_s, state in ((100, 2.0), (300, 0.0), (500, 2.0))),
+    *(metric(ago_s, "dvsync.breaker.state", state, system="Dataverse") for ago_s, state in ((100, 2.0), (300, 1.0), (500, 2.0))),
     ["AzureMetrics", {"TimeGenerated": (NOW - timedelta(seconds=300)).isoformat(), "ResourceProvider": "MICROSOFT.SERVICEBUS", "MetricName": "ActiveMessages", "Minimum": 7.0}],
 ]
 
@@ -112,7 +113,8 @@ TESTS = [
      lambda r: len(r) == 1 and has(r, function="Outbound") and round(r[0]["percent"], 2) == 15.38),
     ("too few attempts have no failure rate", ("alerts/failure-rate.kql", {}), lambda r: r == []),
     ("unsettled is counted by what the host says, once", ("alerts/unsettled.kql", {}), lambda r: r == [{"app": "func-outbound", "invocations": 2}]),
-    ("a breaker that was open counts as open", ("alerts/breaker-open.kql", {}), lambda r: has(r, system="target", state=2.0)),
+    ("a breaker that does not close is told, one that closed in between is not", ("alerts/breaker-open.kql", {}),
+     lambda r: has(r, system="Dataverse", state=1.0) and has(r, system="target", state=0.0)),
     ("held back half of the time is fifty percent", ("alerts/throttling.kql", {}), lambda r: has(r, identity="app", percent=50.0)),
     ("messages wait and nobody says anything", ("alerts/silence.kql", {}), lambda r: has(r, silent=1, waiting=7.0)),
 ]

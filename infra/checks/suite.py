@@ -79,8 +79,8 @@ def main(arguments):
         print(f"FAIL {sentence}: {answer}")
     print("\npipelines, and mistakes in them")
     judged = list(pipelines.check())
-    for what, fine, said in judged:
-        print(f"{'ok  ' if fine else 'FAIL'} {what:<55} {said}")
+    for what, fine, answer in judged:
+        print(f"{'ok  ' if fine else 'FAIL'} {what:<55} {answer}")
     passed, failed = mistakes.run(root, lambda copy: problems(copy, types), said)
     print(f"in {time.monotonic() - start:.0f} s")
     failed += len(wrong) + sum(not fine for _, fine, _ in judged)

@@ -45,7 +45,6 @@ var rules = [
     threshold: oldestMessageSeconds
     window: 'PT5M'
     every: 'PT5M'
-    periods: 2
   }
   {
     name: 'lag-burn-fast'
@@ -57,7 +56,6 @@ var rules = [
     threshold: fastBurnRate
     window: 'PT1H'
     every: 'PT5M'
-    periods: 1
   }
   {
     name: 'lag-burn-slow'
@@ -69,7 +67,6 @@ var rules = [
     threshold: slowBurnRate
     window: 'PT6H'
     every: 'PT15M'
-    periods: 1
   }
   {
     name: 'failure-rate'
@@ -81,7 +78,6 @@ var rules = [
     threshold: failurePercent
     window: 'PT15M'
     every: 'PT5M'
-    periods: 2
   }
   {
     name: 'unsettled'
@@ -93,7 +89,6 @@ var rules = [
     threshold: failureThreshold
     window: 'PT5M'
     every: 'PT5M'
-    periods: 1
   }
   {
     name: 'breaker-open'
@@ -102,10 +97,9 @@ var rules = [
     query: loadTextContent('../monitoring/alerts/breaker-open.kql')
     measure: 'state'
     splitBy: ['app', 'system']
-    threshold: 1
-    window: 'PT5M'
+    threshold: 0
+    window: 'PT10M'
     every: 'PT5M'
-    periods: 2
   }
   {
     name: 'throttling'
@@ -117,7 +111,6 @@ var rules = [
     threshold: heldBackPercent
     window: 'PT15M'
     every: 'PT5M'
-    periods: 1
   }
 ]
 
@@ -154,8 +147,9 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
             ]
           }]
           failingPeriods: {
-            numberOfEvaluationPeriods: rule.periods
-            minFailingPeriodsToAlert: rule.periods
+            // More than one would take a query that returns a time. What has to last is in the queries instead.
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
           }
         }
       ]
