@@ -88,7 +88,37 @@ param dailyLogQuotaGb int = -1
 @description('Addresses that alerts are sent to.')
 param alertEmails array = []
 param backlogThreshold int = 1000
+
+@description('Invocations in five minutes that the host counts as failed and that are too many.')
 param failureThreshold int = 20
+
+@description('Age of the oldest change on a queue that is too old.')
+param oldestMessageSeconds int = 900
+
+@description('A change is acknowledged in time within so many seconds of its save.')
+param lagObjectiveSeconds int = 60
+
+@description('Percent of the changes that have to be, with its decimals, as in 99.5')
+param lagObjectivePercent string = '99.0'
+
+@description('How many times too fast what the objective allows may be used up over an hour, and over six.')
+param fastBurnRate int = 14
+param slowBurnRate int = 6
+
+@description('Percent of failed attempts that is too much.')
+param failurePercent int = 25
+
+@description('Percent of the time that Dataverse may hold back an identity.')
+param heldBackPercent int = 20
+
+@description('Percent of the invocations whose telemetry is kept. Those of failures always are.')
+@minValue(1)
+@maxValue(100)
+param telemetrySamplingPercent int = 100
+
+@description('What of the apps\' log goes to Application Insights.')
+param telemetryLogLevel string = 'warn'
+param telemetryMetricsSeconds int = 60
 
 @description('Apps in a network of their own; storage, vault and namespace reached by private endpoints only. Takes a Premium namespace.')
 param privateNetworking bool = false
@@ -304,6 +334,10 @@ module inbound 'modules/function-app.bicep' = {
       SWEEP_SCHEDULE: sweepSchedule
       INVOCATION_DEADLINE_SECONDS: string(invocationDeadlineSeconds)
       LOG_LEVEL: logLevel
+      TELEMETRY_SAMPLING_PERCENT: string(telemetrySamplingPercent)
+      TELEMETRY_LOG_LEVEL: telemetryLogLevel
+      TELEMETRY_METRICS_SECONDS: string(telemetryMetricsSeconds)
+      LAG_OBJECTIVE_SECONDS: string(lagObjectiveSeconds)
     }
   }
   dependsOn: [
@@ -344,6 +378,10 @@ module outbound 'modules/function-app.bicep' = [for (target, i) in targets: {
       TARGET_SECRET_NAME: target.secretName
       INVOCATION_DEADLINE_SECONDS: string(invocationDeadlineSeconds)
       LOG_LEVEL: logLevel
+      TELEMETRY_SAMPLING_PERCENT: string(telemetrySamplingPercent)
+      TELEMETRY_LOG_LEVEL: telemetryLogLevel
+      TELEMETRY_METRICS_SECONDS: string(telemetryMetricsSeconds)
+      LAG_OBJECTIVE_SECONDS: string(lagObjectiveSeconds)
     }
   }
   dependsOn: [
@@ -360,13 +398,42 @@ module alerts 'modules/alerts.bicep' = {
     tags: tags
     name: name
     namespaceId: serviceBus.outputs.namespaceId
-    insightsId: monitoring.outputs.insightsId
     emails: alertEmails
     backlogThreshold: backlogThreshold
-    failureThreshold: failureThreshold
   }
 }
 
+module logAlerts 'modules/log-alerts.bicep' = {
+  name: 'log-alerts'
+  params: {
+    location: location
+    tags: tags
+    name: name
+    insightsId: monitoring.outputs.insightsId
+    workspaceId: monitoring.outputs.workspaceId
+    peopleId: alerts.outputs.peopleId
+    oldestMessageSeconds: oldestMessageSeconds
+    lagObjectivePercent: lagObjectivePercent
+    fastBurnRate: fastBurnRate
+    slowBurnRate: slowBurnRate
+    failurePercent: failurePercent
+    failureThreshold: failureThreshold
+    heldBackPercent: heldBackPercent
+  }
+}
+
+module workbook 'modules/workbook.bicep' = {
+  name: 'workbook'
+  params: {
+    location: location
+    tags: tags
+    displayName: 'dataverse-sync ${environmentName}'
+    insightsId: monitoring.outputs.insightsId
+  }
+}
+
+// What dvsync check --live has to know: where everything is, and who calls it. No secret among it.
+output dataverseUrl string = dataverseUrl
 output namespaceHost string = serviceBus.outputs.namespaceHost
 output inboundQueue string = serviceBus.outputs.inboundQueue
 output outboundQueues array = serviceBus.outputs.outboundQueues
@@ -387,11 +454,14 @@ output inboundApp object = {
 output outboundApps array = [for (target, i) in targets: {
   name: outbound[i].outputs.name
   target: target.name
+  targetUrl: target.url
+  secretName: target.secretName
   queue: serviceBus.outputs.outboundQueues[i]
   identityClientId: identities[i + 1].outputs.clientId
   packageContainerUrl: storage[i + 1].outputs.packageContainerUrl
 }]
 output insightsName string = monitoring.outputs.insightsName
+output lagObjectiveSeconds int = lagObjectiveSeconds
 
 @description('What firewalls of targets have to let in, with private networking.')
 output outgoingAddress string = privateNetworking ? network!.outputs.outgoingAddress : ''

@@ -15,3 +15,7 @@ param targets = [
 param maximumInstanceCount = 40
 param logLevel = 'info,sync_core=debug'
 param dailyLogQuotaGb = 1
+// Whoever develops wants to see everything, and is not to be called.
+param telemetryLogLevel = 'info'
+param oldestMessageSeconds = 3600
+param lagObjectivePercent = '95.0'

@@ -24,3 +24,7 @@ param logRetentionDays = 90
 param alertEmails = [
   'integration-oncall@contoso.com'
 ]
+// Failures are kept whatever this is; queries weigh the rest.
+param telemetrySamplingPercent = 20
+param oldestMessageSeconds = 600
+param failurePercent = 10

@@ -19,3 +19,4 @@ param maximumInstanceCount = 40
 param alertEmails = [
   'integration-team@contoso.com'
 ]
+param lagObjectivePercent = '95.0'

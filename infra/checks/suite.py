@@ -4,11 +4,15 @@ import time
 from pathlib import Path
 
 import mistakes
+import pipelines
 import policy
 import project as files
+import queries
+import query_tests
 import resources
 import rules
 import symbols
+import workbook
 from azure_types import Types
 
 INFRA = Path(__file__).resolve().parents[1]
@@ -26,6 +30,11 @@ CHECKS = [
     ("secrets", rules.secrets),
     ("deadlines", rules.deadlines),
     ("app settings", rules.app_settings),
+    ("Kusto's language service", queries.language),
+    ("names in queries", queries.names),
+    ("queries in templates", queries.loaded),
+    ("workbook", workbook.up_to_date),
+    ("alerts explained", queries.explained),
 ]
 
 
@@ -64,7 +73,17 @@ def main(arguments):
         return 1
     if arguments:
         return 0
+    print(f"\n{len(query_tests.TESTS)} tests of the queries, run on DuckDB")
+    wrong = [(sentence, answer) for sentence, holds, answer in query_tests.run(root) if not holds]
+    for sentence, answer in wrong:
+        print(f"FAIL {sentence}: {answer}")
+    print("\npipelines, and mistakes in them")
+    judged = list(pipelines.check())
+    for what, fine, answer in judged:
+        print(f"{'ok  ' if fine else 'FAIL'} {what:<55} {answer}")
     passed, failed = mistakes.run(root, lambda copy: problems(copy, types), said)
     print(f"in {time.monotonic() - start:.0f} s")
+    failed += len(wrong) + sum(not fine for _, fine, _ in judged)
+    passed += len(query_tests.TESTS) - len(wrong) + sum(fine for _, fine, _ in judged)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

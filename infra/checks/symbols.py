@@ -6,7 +6,7 @@ from project import Problem
 # Bicep's functions that these files may use. A new one is added here when it is needed for the first time.
 FUNCTIONS = {
     "array", "bool", "concat", "contains", "empty", "environment", "first", "format", "guid",
-    "int", "items", "join", "last", "length", "map", "max", "min", "range", "replace", "resourceGroup",
+    "int", "items", "join", "last", "length", "loadTextContent", "map", "max", "min", "range", "replace", "resourceGroup",
     "resourceId", "string", "subscription", "subscriptionResourceId", "take", "tenant", "toLower", "toObject",
     "union", "uniqueString",
 }
@@ -103,7 +103,7 @@ def value_problem(param, node):
     return None
 
 
-KINDS = {"guid": "string", "uniqueString": "string", "string": "string", "toLower": "string", "replace": "string",
+KINDS = {"guid": "string", "uniqueString": "string", "string": "string", "toLower": "string", "replace": "string", "loadTextContent": "string",
          "format": "string", "take": "", "length": "int", "empty": "bool", "contains": "bool", "concat": "array"}
 
 

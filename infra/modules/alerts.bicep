@@ -1,11 +1,10 @@
-metadata description = 'Alerts on what the platform itself counts. They work even if no telemetry of the apps arrives.'
+metadata description = 'Who is told, and alerts on what the bus itself counts. These work even if no telemetry of the apps arrives.'
 
 param tags object
 
 @description('Prefix of the alerts\' names.')
 param name string
 param namespaceId string
-param insightsId string
 
 @description('Who is told. Nobody: the alerts are seen in the portal only.')
 param emails array
@@ -13,20 +12,14 @@ param emails array
 @description('Messages waiting in one entity that are too many.')
 param backlogThreshold int
 
-@description('Failed executions in five minutes that are too many. Single failures are retried and no reason to wake anybody.')
-param failureThreshold int
-
 var busNamespace = 'Microsoft.ServiceBus/namespaces'
-var insightsNamespace = 'microsoft.insights/components'
 
 // One line per alert. Severity: 1 somebody should look today, 2 somebody should know.
 var rules = [
   {
     name: 'dead-letters'
-    description: 'Messages were given up: the reason is on each of them, and on its row in Dataverse.'
+    description: 'Messages were given up: the reason is on each of them, and on its row in Dataverse. First: the workbook\'s dead letters, by reason. docs/operations.md#dead-letters'
     severity: 1
-    scope: namespaceId
-    metricNamespace: busNamespace
     metric: 'DeadletteredMessages'
     aggregation: 'Maximum'
     threshold: 0
@@ -35,10 +28,8 @@ var rules = [
   }
   {
     name: 'backlog'
-    description: 'More messages are waiting than are being worked off: an app is down, throttled, or too small.'
+    description: 'More messages are waiting than are being worked off: an app is down, throttled, or too small. First: is the app running, and do its invocations fail? docs/operations.md#backlog'
     severity: 2
-    scope: namespaceId
-    metricNamespace: busNamespace
     metric: 'ActiveMessages'
     // The least in the window, so that a peak that is being worked off does not count. The bus has no metric
     // of how long messages have been waiting.
@@ -49,10 +40,8 @@ var rules = [
   }
   {
     name: 'bus-errors'
-    description: 'Service Bus failed requests by its own fault.'
+    description: 'Service Bus failed requests by its own fault. First: Azure status; nothing is lost meanwhile. docs/operations.md#bus-errors'
     severity: 2
-    scope: namespaceId
-    metricNamespace: busNamespace
     metric: 'ServerErrors'
     aggregation: 'Total'
     threshold: 10
@@ -61,26 +50,12 @@ var rules = [
   }
   {
     name: 'bus-throttling'
-    description: 'The namespace is over its limits: Premium, or more messaging units.'
+    description: 'The namespace is over its limits. First: Premium, or more messaging units. docs/operations.md#bus-throttling'
     severity: 2
-    scope: namespaceId
-    metricNamespace: busNamespace
     metric: 'ThrottledRequests'
     aggregation: 'Total'
     threshold: 10
     window: 'PT15M'
-    byEntity: false
-  }
-  {
-    name: 'function-failures'
-    description: 'Executions that the host counts as failed: the app could neither finish, nor reschedule, nor dead-letter.'
-    severity: 1
-    scope: insightsId
-    metricNamespace: insightsNamespace
-    metric: 'requests/failed'
-    aggregation: 'Count'
-    threshold: failureThreshold
-    window: 'PT5M'
     byEntity: false
   }
 ]
@@ -110,7 +85,7 @@ resource alerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for rule in rule
     enabled: true
     autoMitigate: true
     scopes: [
-      rule.scope
+      namespaceId
     ]
     evaluationFrequency: 'PT1M'
     windowSize: rule.window
@@ -120,7 +95,7 @@ resource alerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for rule in rule
         {
           criterionType: 'StaticThresholdCriterion'
           name: rule.name
-          metricNamespace: rule.metricNamespace
+          metricNamespace: busNamespace
           metricName: rule.metric
           timeAggregation: rule.aggregation
           operator: 'GreaterThan'
@@ -144,3 +119,5 @@ resource alerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for rule in rule
     ]
   }
 }]
+
+output peopleId string = people.id

@@ -14,7 +14,8 @@ use super::near::nearest;
 use super::package::{Package, SettingsFile};
 
 /// Settings of the two apps, and those of the platform that are easy to misspell.
-const KNOWN: [&str; 41] = [
+const KNOWN: [&str; 48] = [
+    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "AZURE_AUTHORITY_HOST",
     "AZURE_CLIENT_ID",
@@ -39,8 +40,11 @@ const KNOWN: [&str; 41] = [
     "INVOCATION_DEADLINE_SECONDS",
     "KEY_VAULT_URL",
     "KEY_VAULT_VERIFY_CHALLENGE",
+    "LAG_OBJECTIVE_SECONDS",
     "LOG_LEVEL",
     "NO_PROXY",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "OUTBOUND_QUEUE",
     "OUTBOUND_SUBSCRIPTION",
     "OUTBOUND_TOPIC",
@@ -56,6 +60,9 @@ const KNOWN: [&str; 41] = [
     "TARGET_CA_FILE",
     "TARGET_SECRET_NAME",
     "TARGET_URL",
+    "TELEMETRY_LOG_LEVEL",
+    "TELEMETRY_METRICS_SECONDS",
+    "TELEMETRY_SAMPLING_PERCENT",
 ];
 
 /// The default of `INVOCATION_DEADLINE_SECONDS`.
