@@ -31,6 +31,9 @@ pub(super) fn ingestion(state: Arc<State>) -> Router {
     Router::new()
         .route("/v2/track", post(track))
         .route("/v2.1/track", post(track))
+        // The endpoint of a connection string ends in a slash, and the Python exporter puts another after it.
+        .route("//v2/track", post(track))
+        .route("//v2.1/track", post(track))
         .layer(DefaultBodyLimit::max(LARGEST))
         .with_state(state)
 }
