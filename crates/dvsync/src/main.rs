@@ -9,6 +9,7 @@ mod host;
 mod local;
 mod out;
 mod preview;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,8 @@ struct Cli {
 enum Command {
     /// Run the whole loop on this machine: Dataverse, Service Bus, both function apps and a target.
     Local(local::Options),
+    /// Tell the story of one change from its telemetry: from the save, over retries, to the acknowledgement.
+    Trace(trace::Options),
     /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
     /// Print the requests that a row would be sent by, before anything is sent.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let done = runtime.block_on(async {
         match cli.command {
             Command::Local(options) => local::run(options).await,
+            Command::Trace(options) => trace::run(&options).await,
             Command::Check(options) => check::run(&options).await,
             Command::Preview(options) => preview::run(&options).await,
             Command::Schema => {

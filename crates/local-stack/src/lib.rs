@@ -11,6 +11,7 @@ pub mod dataverse;
 mod dice;
 pub mod host;
 pub mod identity;
+pub mod insights;
 mod serve;
 pub mod stack;
 pub mod target;

@@ -14,9 +14,10 @@ use crate::apps::{self, App, Form, SyncFile};
 use crate::bus::{
     self, Broker, BrokerConfig, QueueConfig, Rule, RuleError, SubscriptionConfig, TopicConfig,
 };
-use crate::dataverse::{BusSender, Dataverse, DataverseConfig};
+use crate::dataverse::{BusSender, Dataverse, DataverseConfig, PlugInTelemetry};
 use crate::host::{Fleet, HostConfig, HostError, LineSink, LogLine};
 use crate::identity::{Identity, IdentityConfig, TokenKey};
+use crate::insights::{Insights, InsightsConfig};
 use crate::target::{Target, TargetConfig};
 use crate::tls::LocalCa;
 use crate::vault::{Vault, VaultConfig};
@@ -50,6 +51,8 @@ pub struct StackConfig {
     pub form: Form,
     /// Ports on loopback; 0 lets the system choose.
     pub ports: Ports,
+    /// Telemetry, or none at all: what the apps then do without.
+    pub telemetry: Option<TelemetryConfig>,
     /// App settings on top of the stack's own, for both apps.
     pub settings: BTreeMap<String, String>,
     /// Instances of each app.
@@ -72,6 +75,15 @@ pub struct Ports {
     pub dataverse: u16,
     /// Target.
     pub target: u16,
+    /// Telemetry items, over plain HTTP.
+    pub items: u16,
+}
+
+/// What becomes of the apps' telemetry.
+#[derive(Debug, Clone, Default)]
+pub struct TelemetryConfig {
+    /// Every item is written here too, one a line.
+    pub file: Option<PathBuf>,
 }
 
 /// A target beside the first one.
@@ -132,6 +144,8 @@ pub struct Stack {
     pub further_targets: Vec<FurtherTarget>,
     /// The Service Bus namespace.
     pub bus: Broker,
+    /// Application Insights, unless there is no telemetry.
+    pub insights: Option<Insights>,
     /// Key Vault.
     pub vault: Vault,
     /// The managed-identity endpoint, and Entra's token endpoint.
@@ -190,6 +204,18 @@ impl Stack {
         let target = Target::start(target_config).await?;
         vault.set_secret(TARGET_SECRET, target.api_key());
 
+        let insights = match &config.telemetry {
+            Some(telemetry) => Some(
+                Insights::start(InsightsConfig {
+                    items_port: config.ports.items,
+                    file: telemetry.file.clone(),
+                    ..InsightsConfig::new(&ca)
+                })
+                .await?,
+            ),
+            None => None,
+        };
+
         let posting =
             Client::from_connection_string(&bus.connection_string(), ClientOptions::default())?;
         let dataverse = Dataverse::start(DataverseConfig {
@@ -198,6 +224,11 @@ impl Stack {
             sender: Some(Arc::new(
                 BusSender::new(posting.clone(), OUTBOUND).with_sessions(config.sessions),
             )),
+            telemetry: insights.as_ref().map(|insights| PlugInTelemetry {
+                sink: insights.sink(),
+                instrumentation_key: insights.instrumentation_key(),
+                target: format!("{}/{OUTBOUND}", bus.addr()),
+            }),
             pending_lease: Duration::from_secs(10),
             retry_wait: Duration::from_secs(2),
             sample_accounts: config.rows,
@@ -230,6 +261,16 @@ impl Stack {
             ]
             .map(|(name, value)| (name.to_owned(), value)),
         );
+        if let Some(insights) = &insights {
+            let telemetry = [
+                (
+                    "APPLICATIONINSIGHTS_CONNECTION_STRING",
+                    insights.connection_string(),
+                ),
+                ("TELEMETRY_METRICS_SECONDS", "1".to_owned()),
+            ];
+            settings.extend(telemetry.map(|(name, value)| (name.to_owned(), value)));
+        }
         if config.sessions {
             settings.insert("SESSIONS".to_owned(), "true".to_owned());
             settings.insert("REJECTED_QUEUE".to_owned(), REJECTED.to_owned());
@@ -286,6 +327,7 @@ impl Stack {
             target,
             further_targets,
             bus,
+            insights,
             vault,
             identity,
             posting,
@@ -354,6 +396,9 @@ impl Stack {
         self.vault.shutdown().await;
         self.identity.shutdown().await;
         self.bus.shutdown().await;
+        if let Some(insights) = self.insights {
+            insights.shutdown().await;
+        }
     }
 }
 
@@ -385,6 +430,10 @@ impl Launcher<'_> {
             apps::enable_sessions(app, &app_dir)?;
         }
         let mut settings = self.settings.clone();
+        if config.telemetry.is_some() {
+            let site = settings.entry("WEBSITE_SITE_NAME".to_owned());
+            site.or_insert_with(|| name.clone());
+        }
         settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let mut host = HostConfig::new(app_dir, settings);
         host.restart_host = true;

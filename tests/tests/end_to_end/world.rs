@@ -128,6 +128,7 @@ impl World {
             ports: Default::default(),
             instances: 1,
             sessions: setup.sessions,
+            telemetry: Some(Default::default()),
             settings: setup.settings,
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())

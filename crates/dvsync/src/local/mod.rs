@@ -20,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use local_stack::apps::{self, Form, SyncFile};
 use local_stack::host::{LineLevel, LogLine};
-use local_stack::stack::{Ports, Stack, StackConfig};
+use local_stack::stack::{Ports, Stack, StackConfig, TelemetryConfig};
 use serde_json::{Value, json};
 use sync_core::config::SyncConfig;
 
@@ -72,6 +72,12 @@ pub(crate) struct Options {
     /// Give up waiting for that after so many seconds.
     #[arg(long, default_value_t = 600)]
     drain_timeout: u64,
+    /// Write every telemetry item to this file, one a line, for `dvsync trace ID --from FILE`.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_telemetry")]
+    telemetry_file: Option<PathBuf>,
+    /// Start without Application Insights: the apps and the plug-in send no telemetry.
+    #[arg(long)]
+    no_telemetry: bool,
     /// Write the ledger to this file as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -89,6 +95,7 @@ const PORTS: Ports = Ports {
     bus: 5672,
     dataverse: 8310,
     target: 8320,
+    items: crate::trace::ITEMS_PORT,
 };
 
 /// Runs it.
@@ -127,6 +134,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         } else {
             Ports::default()
         },
+        telemetry: (!options.no_telemetry).then(|| TelemetryConfig {
+            file: options.telemetry_file.clone(),
+        }),
         settings: settings(&options),
         instances: options.instances.into(),
         sessions: options.sessions,
@@ -323,6 +333,7 @@ fn free(ports: Ports) -> Ports {
         bus: free(ports.bus),
         dataverse: free(ports.dataverse),
         target: free(ports.target),
+        items: free(ports.items),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use local_stack::bus::QueueCounts;
 use local_stack::host::LogLine;
+use local_stack::insights::Insights;
 use local_stack::stack::{INBOUND, REJECTED, Stack};
 use local_stack::target::Target;
 use serde_json::Value;
@@ -113,19 +114,24 @@ impl Show {
             let endpoints = serde_json::json!({
                 "dataverse": stack.dataverse.url(), "serviceBus": stack.bus.connection_string(),
                 "target": stack.target.url(), "targetApiKey": stack.target.api_key(), "furtherTargets": further,
-                "keyVault": stack.vault.url(), "apps": stack.folder(),
+                "telemetryItems": stack.insights.as_ref().map(Insights::items_url), "keyVault": stack.vault.url(), "apps": stack.folder(),
                 "outboundPid": stack.outbound.hosts()[0].handler_pid(), "inboundPid": stack.inbound.hosts()[0].handler_pid(),
             });
             out::line(endpoints);
             return;
         }
         let mut state = self.state();
+        let items = stack
+            .insights
+            .as_ref()
+            .map(|insights| format!("{}/items", insights.items_url()));
         let targets: Vec<String> = stack.targets().map(Target::url).collect();
         for (name, what) in [
             ("Dataverse", stack.dataverse.url().to_owned()),
             ("Service Bus", stack.bus.connection_string()),
             ("target", targets.join(", ")),
             ("Key Vault", stack.vault.url().to_owned()),
+            ("telemetry", items.unwrap_or_else(|| "off".to_owned())),
             ("apps", stack.folder().display().to_string()),
         ] {
             self.line(&mut state, &format!("  {name:<12} {what}"));
@@ -299,7 +305,7 @@ impl Show {
         self.line(
             &mut state,
             &format!(
-                "\nEverything has arrived. Three things to try (Ctrl-C stops):\n\
+                "\nEverything has arrived. Things to try (Ctrl-C stops):\n\
                  \n1. Change a row, and see it arrive at the target:\n   \
                  curl -X PATCH {user} -H 'Content-Type: application/json' -H 'If-Match: *' -d '{{\"telephone1\":\"555-0123\"}}' '{dataverse}/api/data/v9.2/accounts({account})'\n   \
                  curl -H 'x-api-key: {key}' {target}/customers/{account}\n\
@@ -311,6 +317,13 @@ impl Show {
                  curl {user} '{dataverse}/api/data/v9.2/accounts({account})?$select=name,dvs_ackstate,dvs_ackerror'\n",
             ),
         );
+        if let Some(insights) = &stack.insights {
+            let url = crate::trace::url_option(&insights.items_url());
+            let text = format!(
+                "4. See everything that happened to that row:\n   dvsync trace account:{account}{url}\n"
+            );
+            self.line(&mut state, &text);
+        }
     }
 
     /// The end.

@@ -9,6 +9,7 @@ use super::faults::DataverseFaults;
 use super::posting::NotificationSender;
 use super::protection::WebServers;
 use super::steps::Step;
+use super::telemetry::PlugInTelemetry;
 use crate::identity::TokenKey;
 
 /// A port that speaks TLS.
@@ -38,6 +39,8 @@ pub struct DataverseConfig {
     pub integration_tag: String,
     /// Where the asynchronous step posts to; with `None`, outbox rows stay Pending.
     pub sender: Option<Arc<dyn NotificationSender>>,
+    /// Where the plug-in tells of what it did; it never holds a save up.
+    pub telemetry: Option<PlugInTelemetry>,
     /// How many notifications are posted at a time.
     pub post_concurrency: usize,
     /// `dvs_nextattempton` of a new outbox row, from now: how long the sweep leaves the row to the
@@ -67,6 +70,7 @@ impl Default for DataverseConfig {
             steps: Step::defaults(),
             integration_tag: "dataverse-sync".to_owned(),
             sender: None,
+            telemetry: None,
             post_concurrency: 16,
             pending_lease: Duration::from_secs(120),
             retry_wait: Duration::from_secs(30),

@@ -98,6 +98,7 @@ impl Dataverse {
             delta_lifetime: config.delta_lifetime,
             retry_wait: config.retry_wait,
             jobs: config.sender.is_some().then_some(jobs),
+            telemetry: config.telemetry,
             open_jobs: AtomicUsize::new(0),
             job_finished: Notify::new(),
             inner: Mutex::new(Inner {

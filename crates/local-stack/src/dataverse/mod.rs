@@ -27,6 +27,7 @@ mod service;
 mod state;
 mod steps;
 mod store;
+mod telemetry;
 mod trace;
 mod transaction;
 mod web;
@@ -39,6 +40,7 @@ pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFaile
 pub use protection::{Costs, Limit, Limits, ProtectionCounts, ServerCounts, Spread, WebServers};
 pub use script::{BodyShape, KNOWN_ANSWERS, KnownAnswer, Script, ScriptedAnswer, ScriptedFault};
 pub use steps::{Emission, Step};
+pub use telemetry::PlugInTelemetry;
 pub use web::USER_HEADER;
 
 use state::State;

@@ -22,7 +22,7 @@ pub(super) struct Save<'a> {
     pub(super) user_id: Uuid,
     /// One per save, over everything it touches.
     pub(super) correlation_id: Uuid,
-    /// W3C trace context of the request, or a new one.
+    /// W3C trace context of the request, or a new one: what a native event carries on.
     pub(super) traceparent: String,
     /// The request's `tag`, which plug-ins see among their shared variables.
     pub(super) tag: Option<String>,
@@ -76,7 +76,8 @@ pub(super) fn create(
     if table.logical == "dvs_outbox" {
         transaction.effects.postings.push(Posting::Outbox {
             id,
-            traceparent: save.traceparent.clone(),
+            saved_at: save.now,
+            written_at: OffsetDateTime::now_utc(),
         });
     }
     Ok(version)

@@ -16,6 +16,7 @@ use super::schema::Schema;
 use super::script::{Script, Scripts};
 use super::steps::Steps;
 use super::store::Store;
+use super::telemetry::PlugInTelemetry;
 use super::transaction::Effects;
 use super::web::Side;
 use crate::dice::Dice;
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub(super) retry_wait: Duration,
     /// Queue of the asynchronous step; `None` when nobody posts.
     pub(super) jobs: Option<UnboundedSender<Posting>>,
+    /// Where the plug-in tells of what it did; `None` when nobody listens.
+    pub(super) telemetry: Option<PlugInTelemetry>,
     pub(super) open_jobs: AtomicUsize,
     pub(super) job_finished: Notify,
     pub(super) inner: Mutex<Inner>,

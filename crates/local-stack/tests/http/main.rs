@@ -4,6 +4,7 @@
 mod bus_admin;
 mod dataverse;
 mod identity;
+mod insights;
 mod target;
 mod vault;
 

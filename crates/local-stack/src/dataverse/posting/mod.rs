@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,13 @@ pub trait NotificationSender: Send + Sync {
 #[derive(Debug)]
 pub(super) enum Posting {
     /// The plug-in's: an outbox row was created.
-    Outbox { id: Uuid, traceparent: String },
+    Outbox {
+        id: Uuid,
+        /// When the save began.
+        saved_at: OffsetDateTime,
+        /// When the row was written.
+        written_at: OffsetDateTime,
+    },
     /// The platform's: a Service Bus endpoint is registered for what happened.
     Endpoint {
         message: OutboundNotification,
@@ -82,8 +89,16 @@ pub(super) async fn run(
         let (state, sender, stop) = (state.clone(), sender.clone(), stop.clone());
         tokio::spawn(async move {
             match job {
-                Posting::Outbox { id, traceparent } => {
-                    outbox::post(&state, sender.as_ref(), id, &traceparent).await;
+                Posting::Outbox {
+                    id,
+                    saved_at,
+                    written_at,
+                } => {
+                    let times = outbox::Times {
+                        saved_at,
+                        written_at,
+                    };
+                    outbox::post(&state, sender.as_ref(), id, times).await;
                     state.job_done();
                 }
                 Posting::Endpoint { message, failed } => {

@@ -1,6 +1,7 @@
 //! The plug-in's asynchronous step: post the notification, then delete the outbox row.
 //!
-//! What fails here is left on the outbox row, for the sweep.
+//! What fails here is left on the outbox row, for the sweep. The trace of a notification is its correlation
+//! id, so that the sweep, which reads only the row, continues it.
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,26 +12,40 @@ use crate::dataverse::cell::{Cell, whole_second};
 use crate::dataverse::faults::PostFault;
 use crate::dataverse::notification::body_of;
 use crate::dataverse::store::Store;
+use crate::dataverse::telemetry::{Saved, Spans};
 use crate::dataverse::transaction::Transaction;
 
-pub(super) async fn post(
-    state: &State,
-    sender: &dyn NotificationSender,
-    id: Uuid,
-    traceparent: &str,
-) {
-    let (notification, fault) = {
+/// When the save was, for its telemetry.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) saved_at: OffsetDateTime,
+    pub(super) written_at: OffsetDateTime,
+}
+
+pub(super) async fn post(state: &State, sender: &dyn NotificationSender, id: Uuid, times: Times) {
+    let (notification, saved, fault) = {
         let mut inner = state.inner();
-        let Some(notification) = read(state, &inner.store, id, traceparent) else {
+        let Some((notification, saved)) = read(state, &inner.store, id) else {
             // The sweep was faster.
             return;
         };
-        (notification, inner.draw_post_fault())
+        (notification, saved, inner.draw_post_fault())
     };
+    let telemetry = state.telemetry.as_ref();
+    if let Some(telemetry) = telemetry {
+        telemetry.saved(&saved, times.saved_at, times.written_at);
+    }
+    let began = OffsetDateTime::now_utc();
     let posted = match fault {
         PostFault::Fails => Err(PostFailed("a scripted fault".to_owned())),
         PostFault::None | PostFault::CrashesAfterwards => sender.post(notification).await,
     };
+    let ended = OffsetDateTime::now_utc();
+    // A worker that dies says nothing any more.
+    if let (Some(telemetry), false) = (telemetry, fault == PostFault::CrashesAfterwards) {
+        let failure = posted.as_ref().err().map(ToString::to_string);
+        telemetry.posted(&saved, began, ended, failure.as_deref());
+    }
     let mut inner = state.inner();
     let failure = match posted {
         // As if the worker died here: the row stays, and the sweep will post it again.
@@ -48,25 +63,38 @@ pub(super) async fn post(
     settle(state, &mut inner.store, id, failure);
 }
 
-fn read(state: &State, store: &Store, id: Uuid, traceparent: &str) -> Option<OutboundNotification> {
+fn read(state: &State, store: &Store, id: Uuid) -> Option<(OutboundNotification, Saved)> {
     let outbox = state.schema.by_logical("dvs_outbox")?;
     let row = store.row(outbox, id)?;
     let text = |name| row.get(outbox, name).as_text().map(str::to_owned);
     let table = text("dvs_table").unwrap_or_default();
+    let correlation_id = text("dvs_correlationid").unwrap_or_default();
+    let spans = Spans::new(&correlation_id, id);
+    let traceparent = spans.traceparent();
     let properties = [
         ("x-source-table", table.as_str()),
-        ("traceparent", traceparent),
-        ("Diagnostic-Id", traceparent),
+        ("traceparent", traceparent.as_str()),
+        ("Diagnostic-Id", traceparent.as_str()),
     ];
     let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Some(OutboundNotification {
+    let saved = Saved {
+        spans,
+        notification_id: id,
+        correlation_id: correlation_id.clone(),
+        table: table.clone(),
+        row_id: text("dvs_rowid").unwrap_or_default(),
+        operation: text("dvs_operation").unwrap_or_default(),
+        version: text("dvs_rowversion").unwrap_or_default(),
+    };
+    let notification = OutboundNotification {
         message_id: text("dvs_messageid").unwrap_or_else(|| id.to_string()),
-        correlation_id: text("dvs_correlationid").unwrap_or_default(),
+        correlation_id,
         table,
-        traceparent: traceparent.to_owned(),
+        traceparent,
         properties: properties.into(),
         body: body_of(outbox, row),
-    })
+    };
+    Some((notification, saved))
 }
 
 /// Deletes the outbox row, or marks it for the sweep.

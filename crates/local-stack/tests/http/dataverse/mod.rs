@@ -8,7 +8,7 @@ mod lists;
 mod metadata;
 mod multiple;
 mod native;
-mod posting;
+pub(super) mod posting;
 mod protection;
 mod reads;
 mod scripts;

@@ -15,14 +15,14 @@ use tokio::sync::Semaphore;
 use super::{request, send};
 
 /// Keeps what it was given; refuses while told to; holds back while it has no permits.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     posted: Mutex<Vec<OutboundNotification>>,
     refuses: bool,
     gate: Semaphore,
 }
 
 impl Recorder {
-    pub(super) fn new(refuses: bool, permits: usize) -> Arc<Self> {
+    pub(crate) fn new(refuses: bool, permits: usize) -> Arc<Self> {
         Arc::new(Self {
             posted: Mutex::default(),
             refuses,
@@ -30,7 +30,7 @@ impl Recorder {
         })
     }
 
-    pub(super) fn posted(&self) -> Vec<OutboundNotification> {
+    pub(crate) fn posted(&self) -> Vec<OutboundNotification> {
         self.posted.lock().unwrap().clone()
     }
 }
@@ -81,14 +81,19 @@ async fn a_posted_notification_leaves_the_outbox() {
 }
 
 #[tokio::test]
-async fn the_trace_of_the_save_goes_along() {
+async fn the_trace_of_a_notification_is_its_correlation_id_whatever_the_caller_sent() {
     let recorder = Recorder::new(false, 10);
     let dataverse = posting_to(&recorder, DataverseFaults::default()).await;
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let post = request(&dataverse, Method::POST, "accounts").header("traceparent", traceparent);
     send(post.json(&json!({"name": "A"}))).await;
     dataverse.posts_done().await;
-    assert_eq!(recorder.posted()[0].traceparent, traceparent);
+    let posted = &recorder.posted()[0];
+    let trace = posted.correlation_id.replace('-', "");
+    assert!(posted.traceparent.starts_with(&format!("00-{trace}-")));
+    for name in ["traceparent", "Diagnostic-Id"] {
+        assert_eq!(posted.properties.get(name), Some(&posted.traceparent));
+    }
 }
 
 #[tokio::test]
