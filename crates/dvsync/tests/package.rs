@@ -249,6 +249,7 @@ fn a_sync_file_elsewhere_and_a_place_that_cannot_be_written_are_refused() {
     let sources = Sources::new();
     sources.refuses(&["--sync", "elsewhere/sync.json"], "lies beside host.json");
 
+    fs::remove_dir_all(sources.at("dist")).unwrap();
     fs::write(sources.at("dist"), "a file").unwrap();
     sources.refuses(&[], "dist cannot be written to");
 }

@@ -133,12 +133,17 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
 pub(crate) fn package(
     root: &Path,
     settings: Option<&Path>,
-    own: &BTreeMap<String, String>,
+    own: &BTreeMap<&'static str, Option<String>>,
 ) -> anyhow::Result<bool> {
     let mut report = Report::default();
     let mut package = Package::read(root, settings, &mut report);
     if let Some(settings) = &mut package.settings {
-        settings.values.extend(own.clone());
+        for (name, value) in own {
+            match value {
+                Some(value) => settings.values.insert((*name).to_owned(), value.clone()),
+                None => settings.values.remove(*name),
+            };
+        }
     }
     judge(&package, &mut report);
     let findings = report.finish();

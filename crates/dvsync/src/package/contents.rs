@@ -46,6 +46,8 @@ pub(super) struct Contents {
     pub(super) name: String,
     pub(super) entries: BTreeMap<String, Entry>,
     sync_files: Vec<String>,
+    /// The subscription of an app that reads from a topic.
+    subscription: Option<String>,
 }
 
 /// An outbound app for each sync file, and the inbound app.
@@ -57,19 +59,24 @@ pub(super) fn apps(root: &Path, files: &[String], topic: bool) -> anyhow::Result
         "outbound-fn"
     };
     for (place, file) in files.iter().enumerate() {
-        let name = if place == 0 {
-            "outbound".to_owned()
+        // The first one is judged with all the rest, and needs its target's name for a topic only.
+        let target = if place == 0 && !topic {
+            None
         } else {
-            let config = SyncConfig::load(&root.join(file))?;
-            format!("outbound-{}", config.target_system)
+            Some(
+                SyncConfig::load(&root.join(file))?
+                    .target_system
+                    .to_string(),
+            )
         };
-        apps.push(Contents::read(
-            root,
-            App::Outbound,
-            name,
-            functions,
-            std::slice::from_ref(file),
-        )?);
+        let name = match &target {
+            Some(target) if place > 0 => format!("outbound-{target}"),
+            _ => "outbound".to_owned(),
+        };
+        let own = std::slice::from_ref(file);
+        let mut app = Contents::read(root, App::Outbound, name, functions, own)?;
+        app.subscription = target.filter(|_| topic);
+        apps.push(app);
     }
     apps.push(Contents::read(
         root,
@@ -94,6 +101,7 @@ impl Contents {
             name,
             entries: BTreeMap::new(),
             sync_files: sync_files.to_vec(),
+            subscription: None,
         };
         contents.add(root, "host.json", "host.json")?;
         for file in sync_files {
@@ -147,9 +155,15 @@ impl Contents {
             .insert(HANDLER.to_owned(), Entry { bytes, mode: 0o755 });
     }
 
-    /// The app settings that depend on what is in the package.
-    pub(super) fn settings(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([("SYNC_FILES".to_owned(), self.sync_files.join(","))])
+    /// The app settings that depend on what is in the package; `None` for one that must not be there.
+    pub(super) fn settings(&self) -> BTreeMap<&'static str, Option<String>> {
+        let mut settings = BTreeMap::from([("SYNC_FILES", Some(self.sync_files.join(",")))]);
+        if let Some(subscription) = &self.subscription {
+            settings.insert("OUTBOUND_QUEUE", None);
+            settings.insert("OUTBOUND_TOPIC", Some("outbound".to_owned()));
+            settings.insert("OUTBOUND_SUBSCRIPTION", Some(subscription.clone()));
+        }
+        settings
     }
 
     /// Writes the files into a folder.

@@ -42,7 +42,14 @@ pub(super) fn lay_out(app: &Contents, folder: &Path, root: &Path) -> anyhow::Res
     let mut settings: Value =
         serde_json::from_str(&text).with_context(|| example.display().to_string())?;
     for (name, value) in app.settings() {
-        settings["Values"][name] = value.into();
+        match value {
+            Some(value) => settings["Values"][name] = value.into(),
+            None => {
+                if let Some(values) = settings["Values"].as_object_mut() {
+                    values.shift_remove(name);
+                }
+            }
+        }
     }
     fs::write(&own, serde_json::to_string_pretty(&settings)? + "\n")
         .with_context(|| own.display().to_string())
