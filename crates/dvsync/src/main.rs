@@ -8,6 +8,7 @@ mod emulate;
 mod host;
 mod local;
 mod out;
+mod package;
 mod preview;
 mod trace;
 
@@ -31,6 +32,8 @@ enum Command {
     Trace(trace::Options),
     /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
+    /// Build what is deployed: a zip for each app, tried out before it is handed over.
+    Package(package::Options),
     /// Print the requests that a row would be sent by, before anything is sent.
     Preview(preview::Options),
     /// Print the JSON Schema of sync.json: what an editor completes and checks it by.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
             Command::Local(options) => local::run(options).await,
             Command::Trace(options) => trace::run(&options).await,
             Command::Check(options) => check::run(&options).await,
+            Command::Package(options) => package::run(options).await,
             Command::Preview(options) => preview::run(&options).await,
             Command::Schema => {
                 let schema = serde_json::to_string_pretty(&sync_core::config::schema());

@@ -39,6 +39,9 @@ pub const TARGET_SECRET: &str = "target-api-key";
 pub struct StackConfig {
     /// Folder that holds the two binaries; see [`apps::binaries`].
     pub binaries: PathBuf,
+    /// Instead of apps laid out here: a folder with the packages to run, each unpacked in a folder of its
+    /// binary's name. They find Dataverse and the target by the name `localhost`, not by address.
+    pub packages: Option<PathBuf>,
     /// `sync.json`, of the first target.
     pub sync_json: String,
     /// Sync files of further targets, each with its `targetSystem`. With a topic only.
@@ -284,6 +287,13 @@ impl Stack {
         };
         let outbound = outbound.iter();
         settings.extend(outbound.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        if config.packages.is_some() {
+            for name in ["DATAVERSE_URL", "TARGET_URL", "ServiceBus"] {
+                if let Some(value) = settings.get_mut(name) {
+                    *value = value.replace("127.0.0.1", "localhost");
+                }
+            }
+        }
         settings.extend(config.settings.clone());
         let launcher = Launcher {
             config: &config,
@@ -424,8 +434,14 @@ impl Launcher<'_> {
             "" => app.binary().to_owned(),
             of => format!("{}-{of}", app.binary()),
         };
-        let app_dir = self.folder.join(&name);
-        apps::lay_out(app, config.form, &config.binaries, &app_dir, files)?;
+        let app_dir = match &config.packages {
+            Some(packages) => packages.join(&name),
+            None => {
+                let app_dir = self.folder.join(&name);
+                apps::lay_out(app, config.form, &config.binaries, &app_dir, files)?;
+                app_dir
+            }
+        };
         if config.sessions {
             apps::enable_sessions(app, &app_dir)?;
         }

@@ -120,6 +120,7 @@ impl World {
         let lines = Arc::clone(&log);
         let stack = Stack::start(StackConfig {
             binaries,
+            packages: None,
             sync_json: hasty(setup.sync),
             further_targets: second.into_iter().collect(),
             rows: 10,

@@ -17,6 +17,7 @@ mod secrets;
 mod settings;
 mod show;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,6 +128,31 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// Judges a folder that is about to be packed, with these settings on top of the file's; says what it
+/// finds, and whether that is nothing.
+pub(crate) fn package(
+    root: &Path,
+    settings: Option<&Path>,
+    own: &BTreeMap<&'static str, Option<String>>,
+) -> anyhow::Result<bool> {
+    let mut report = Report::default();
+    let mut package = Package::read(root, settings, &mut report);
+    if let Some(settings) = &mut package.settings {
+        for (name, value) in own {
+            match value {
+                Some(value) => settings.values.insert((*name).to_owned(), value.clone()),
+                None => settings.values.remove(*name),
+            };
+        }
+    }
+    judge(&package, &mut report);
+    let findings = report.finish();
+    if !findings.is_empty() {
+        show::findings(&findings);
+    }
+    Ok(findings.is_empty())
+}
+
 fn one(path: &Path, report: &mut Report) -> Vec<SyncFile> {
     let name = path.display().to_string();
     match SyncConfig::load(path) {
@@ -147,16 +173,21 @@ fn whole(options: &Options, report: &mut Report) -> anyhow::Result<(Vec<SyncFile
         bail!("{} is no folder", root.display());
     }
     let package = Package::read(root, options.settings.as_deref(), report);
-    let files = files::check(&package, report);
-    functions::check(&package, report);
-    let (deadline, from) = settings::deadline(&package);
-    if let Some(host) = host::check(&package, report) {
+    let files = judge(&package, report);
+    Ok((files, root.display().to_string()))
+}
+
+fn judge(package: &Package, report: &mut Report) -> Vec<SyncFile> {
+    let files = files::check(package, report);
+    functions::check(package, report);
+    let (deadline, from) = settings::deadline(package);
+    if let Some(host) = host::check(package, report) {
         host::deadline(&host, deadline, from, report);
     }
-    settings::check(&package, report);
+    settings::check(package, report);
     for file in &files {
         files::sense(file, deadline, report);
     }
-    secrets::check(&package, &package.sync_files(), report);
-    Ok((files, root.display().to_string()))
+    secrets::check(package, &package.sync_files(), report);
+    files
 }

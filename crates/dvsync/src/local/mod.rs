@@ -120,6 +120,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let told = Arc::clone(&reports);
     let stack = Stack::start(StackConfig {
         binaries,
+        packages: None,
         sync_json,
         further_targets,
         rows: options.rows,
