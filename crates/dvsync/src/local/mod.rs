@@ -8,6 +8,7 @@ mod ledger;
 mod order;
 mod rotation;
 mod show;
+mod web;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use governor::Reports;
 use ledger::Ledger;
 use rotation::Rotation;
 use show::Show;
+use web::Page;
 
 /// Options of `dvsync local`.
 #[derive(Debug, Args)]
@@ -84,6 +86,10 @@ pub(crate) struct Options {
     /// Print two lines of JSON and nothing else: where everything listens, then the ledger.
     #[arg(long)]
     json: bool,
+    /// Port of the live page on loopback. Without it: 8300, or a free one when that is taken, and no page
+    /// with `--exit-when-drained`.
+    #[arg(long, value_name = "PORT")]
+    page_port: Option<u16>,
     /// Print every line of both apps' logs.
     #[arg(long)]
     logs: bool,
@@ -97,6 +103,8 @@ const PORTS: Ports = Ports {
     target: 8320,
     items: crate::trace::ITEMS_PORT,
 };
+
+const PAGE_PORT: u16 = 8300;
 
 /// Runs it.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
@@ -154,9 +162,15 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         })),
     })
     .await?;
-    show.endpoints(&stack);
+    let page = match (options.page_port, interactive) {
+        (Some(port), _) => Some(Page::start(port).await?),
+        (None, true) => Some(Page::start(free_port(PAGE_PORT)).await?),
+        (None, false) => None,
+    };
+    show.endpoints(&stack, page.as_ref().map(Page::url));
 
     let mut run = Run {
+        page,
         stack,
         configs,
         show,
@@ -194,6 +208,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// A run under way.
 struct Run {
+    page: Option<Page>,
     stack: Stack,
     /// In the order of the stack's targets.
     configs: Vec<SyncConfig>,
@@ -278,6 +293,9 @@ impl Run {
         let lanes = lanes::lanes(&self.stack, &self.configs);
         self.show
             .travels(&self.stack, &lanes, &self.reports, planned);
+        if let (Some(page), Some(lane)) = (&mut self.page, lanes.first()) {
+            page.follow(&self.stack, lane);
+        }
         if self.first_synced.is_none() && self.show.has_seen_one() {
             self.first_synced = Some(self.started.elapsed());
         }
@@ -326,16 +344,17 @@ fn local_sync_json(shipped: &str) -> anyhow::Result<String> {
 }
 
 fn free(ports: Ports) -> Ports {
-    let free = |port| {
-        let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
-        if listener.is_ok() { port } else { 0 }
-    };
     Ports {
-        bus: free(ports.bus),
-        dataverse: free(ports.dataverse),
-        target: free(ports.target),
-        items: free(ports.items),
+        bus: free_port(ports.bus),
+        dataverse: free_port(ports.dataverse),
+        target: free_port(ports.target),
+        items: free_port(ports.items),
     }
+}
+
+fn free_port(port: u16) -> u16 {
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port));
+    if listener.is_ok() { port } else { 0 }
 }
 
 /// Until Ctrl-C, or SIGTERM from a script.

@@ -101,7 +101,7 @@ impl Show {
     }
 
     /// Where everything listens; for machines as one line of JSON, the first.
-    pub(super) fn endpoints(&self, stack: &Stack) {
+    pub(super) fn endpoints(&self, stack: &Stack, page: Option<&str>) {
         if self.silent {
             let further = stack.further_targets.iter().map(|further| {
                 let target = &further.target;
@@ -114,7 +114,7 @@ impl Show {
             let endpoints = serde_json::json!({
                 "dataverse": stack.dataverse.url(), "serviceBus": stack.bus.connection_string(),
                 "target": stack.target.url(), "targetApiKey": stack.target.api_key(), "furtherTargets": further,
-                "telemetryItems": stack.insights.as_ref().map(Insights::items_url), "keyVault": stack.vault.url(), "apps": stack.folder(),
+                "telemetryItems": stack.insights.as_ref().map(Insights::items_url), "keyVault": stack.vault.url(), "page": page, "apps": stack.folder(),
                 "outboundPid": stack.outbound.hosts()[0].handler_pid(), "inboundPid": stack.inbound.hosts()[0].handler_pid(),
             });
             out::line(endpoints);
@@ -126,6 +126,9 @@ impl Show {
             .as_ref()
             .map(|insights| format!("{}/items", insights.items_url()));
         let targets: Vec<String> = stack.targets().map(Target::url).collect();
+        if let Some(page) = page {
+            self.line(&mut state, &format!("  {:<12} {page}", "live page"));
+        }
         for (name, what) in [
             ("Dataverse", stack.dataverse.url().to_owned()),
             ("Service Bus", stack.bus.connection_string()),

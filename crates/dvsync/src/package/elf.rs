@@ -84,7 +84,6 @@ fn glibc(name: &str) -> Option<Vec<u32>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

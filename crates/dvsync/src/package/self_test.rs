@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use local_stack::apps::{self, App, Form};
-use local_stack::stack::{Ports, Stack, StackConfig};
+use local_stack::stack::{Ports, Stack, StackConfig, TelemetryConfig};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -38,6 +38,7 @@ pub(super) async fn run(dist: &Path, topic: bool) -> anyhow::Result<Uuid> {
     let stack = Stack::start(StackConfig {
         binaries: folder.path().to_owned(),
         packages: Some(folder.path().to_owned()),
+        telemetry: Some(TelemetryConfig::default()),
         sync_json: apps::sync_json().to_owned(),
         further_targets: Vec::new(),
         rows: 1,

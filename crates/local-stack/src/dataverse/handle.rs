@@ -274,6 +274,19 @@ impl Dataverse {
         self.state.inner().journal.ack_writes.clone()
     }
 
+    /// The changes after the first `seen`, in the order of commits.
+    pub fn changes_after(&self, seen: usize) -> Vec<Change> {
+        let inner = self.state.inner();
+        inner.journal.changes.iter().skip(seen).cloned().collect()
+    }
+
+    /// The acknowledgement writes after the first `seen`, in the order of commits.
+    pub fn ack_writes_after(&self, seen: usize) -> Vec<AckWrite> {
+        let inner = self.state.inner();
+        let writes = inner.journal.ack_writes.iter();
+        writes.skip(seen).cloned().collect()
+    }
+
     /// Totals.
     pub fn counters(&self) -> DataverseCounters {
         let mut counters = self.state.inner().journal.counters.clone();

@@ -264,6 +264,17 @@ impl Target {
         self.state.inner().calls.clone()
     }
 
+    /// The calls after the first `seen`, in the order in which they were applied or refused.
+    pub fn calls_after(&self, seen: usize) -> Vec<Call> {
+        self.state
+            .inner()
+            .calls
+            .iter()
+            .skip(seen)
+            .cloned()
+            .collect()
+    }
+
     /// Totals over all calls.
     pub fn counters(&self) -> TargetCounters {
         self.state.inner().counters

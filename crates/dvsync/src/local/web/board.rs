@@ -1,0 +1,382 @@
+//! What the page shows, from the stand-ins' own records: bounded, and read on from where it was.
+//!
+//! Rows are named by table and id, never by what is in them. With several targets it follows the first.
+
+use std::collections::{HashMap, VecDeque};
+
+use local_stack::bus::QueueCounts;
+use local_stack::dataverse::{AckWrite, Change, Operation};
+use local_stack::host::{Fleet, HostState};
+use local_stack::stack::{INBOUND, REJECTED, Stack};
+use local_stack::target::Call;
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::super::lanes::Lane;
+
+/// Changes followed at a time; older ones are forgotten, whatever became of them.
+const JOURNEYS: usize = 2000;
+/// Of these, how many are shown, and dead letters of each queue.
+const SHOWN: usize = 60;
+/// Width of a point of the lag plot, and how many there are: five minutes.
+const BUCKET_SECONDS: i64 = 5;
+const BUCKETS: i64 = 60;
+/// Lags remembered; more would only sharpen percentiles.
+const LAGS: usize = 20_000;
+/// A failed call counts as recent for so long.
+const RECENT: Duration = Duration::seconds(10);
+
+/// One change on its way.
+struct Journey {
+    change: Change,
+    delivered: Option<OffsetDateTime>,
+    acknowledged: Option<OffsetDateTime>,
+    failures: u32,
+    last_status: Option<u16>,
+    refused: bool,
+}
+
+/// A lag that ended at a moment.
+struct Lag {
+    at: OffsetDateTime,
+    ms: i64,
+}
+
+/// The memory behind the page.
+#[derive(Default)]
+pub(super) struct Board {
+    changes_seen: usize,
+    acks_seen: usize,
+    calls_seen: usize,
+    /// Number of the first journey that is remembered.
+    first: usize,
+    journeys: VecDeque<Journey>,
+    /// Journeys by row.
+    rows: HashMap<Uuid, Vec<usize>>,
+    delivered: VecDeque<Lag>,
+    acknowledged: VecDeque<Lag>,
+    last_call: Option<Option<u16>>,
+    failed: VecDeque<OffsetDateTime>,
+}
+
+impl Board {
+    /// Reads on.
+    pub(super) fn follow(&mut self, stack: &Stack, lane: &Lane<'_>) {
+        // What came last on the way is read first: what belongs to it is then known by the next look.
+        let acks = stack.dataverse.ack_writes_after(self.acks_seen);
+        let calls = lane.target.calls_after(self.calls_seen);
+        let changes = stack.dataverse.changes_after(self.changes_seen);
+        self.changes_seen += changes.len();
+        self.calls_seen += calls.len();
+        self.acks_seen += acks.len();
+        for change in changes.into_iter().filter(|c| c.notification_id.is_some()) {
+            self.saved(change);
+        }
+        for call in &calls {
+            self.called(call);
+        }
+        for ack in &acks {
+            if let Some(table) = lane.config.tables.get(ack.table) {
+                self.acknowledged(ack, &table.ack.version, &table.ack.correlation_id);
+            }
+        }
+    }
+
+    fn saved(&mut self, change: Change) {
+        let number = self.first + self.journeys.len();
+        self.rows.entry(change.row_id).or_default().push(number);
+        self.journeys.push_back(Journey {
+            change,
+            delivered: None,
+            acknowledged: None,
+            failures: 0,
+            last_status: None,
+            refused: false,
+        });
+        if self.journeys.len() > JOURNEYS
+            && let Some(old) = self.journeys.pop_front()
+        {
+            self.first += 1;
+            let first = self.first;
+            if let Some(numbers) = self.rows.get_mut(&old.change.row_id) {
+                numbers.retain(|number| *number >= first);
+                if numbers.is_empty() {
+                    self.rows.remove(&old.change.row_id);
+                }
+            }
+        }
+    }
+
+    fn called(&mut self, call: &Call) {
+        if !matches!(call.method.as_str(), "POST" | "PUT" | "PATCH" | "DELETE") {
+            return;
+        }
+        let down = is_down(call.status);
+        self.last_call = Some(call.status);
+        if down {
+            self.failed.push_back(call.at);
+            if self.failed.len() > LAGS {
+                self.failed.pop_front();
+            }
+        }
+        let version = call.source_version.as_deref();
+        let version: Option<i64> = version.and_then(|version| version.parse().ok());
+        let Ok(row) = call.external_id.parse() else {
+            return;
+        };
+        for number in self.rows.get(&row).into_iter().flatten() {
+            let Some(journey) = self.journeys.get_mut(number - self.first) else {
+                continue;
+            };
+            let id = journey.change.correlation_id.to_string();
+            let own = call.correlation_id.as_deref() == Some(&id);
+            let covers = own || version.is_some_and(|version| version >= journey.change.version);
+            if journey.delivered.is_some() || !covers || call.at < journey.change.at {
+                continue;
+            }
+            if call.status.is_some_and(|status| status < 300) {
+                journey.delivered = Some(call.at);
+                keep(&mut self.delivered, call.at, journey.change.at);
+            } else {
+                journey.failures += 1;
+                journey.last_status = call.status;
+                journey.refused = !down;
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, ack: &AckWrite, version: &str, correlation_id: &str) {
+        let text = |name: &str| ack.columns.get(name).and_then(Value::as_str);
+        let version: Option<i64> = text(version).and_then(|version| version.parse().ok());
+        let id: Option<Uuid> = text(correlation_id).and_then(|id| id.parse().ok());
+        for number in self.rows.get(&ack.row_id).into_iter().flatten() {
+            let Some(journey) = self.journeys.get_mut(number - self.first) else {
+                continue;
+            };
+            let own = id == Some(journey.change.correlation_id);
+            let covers = own || version.is_some_and(|version| version >= journey.change.version);
+            if covers && journey.acknowledged.is_none() && ack.at >= journey.change.at {
+                journey.acknowledged = Some(ack.at);
+                keep(&mut self.acknowledged, ack.at, journey.change.at);
+            }
+        }
+    }
+
+    /// All that the page shows.
+    pub(super) fn snapshot(&mut self, stack: &Stack) -> Value {
+        let now = OffsetDateTime::now_utc();
+        let recent = self
+            .failed
+            .iter()
+            .rev()
+            .take_while(|at| now - **at < RECENT);
+        let target = target_state(self.last_call, recent.count());
+        let outbound = stack.outbound_entities().map(|name| counts(stack, name));
+        let outbound = outbound.fold(QueueCounts::default(), |a, b| QueueCounts {
+            active: a.active + b.active,
+            locked: a.locked + b.locked,
+            scheduled: a.scheduled + b.scheduled,
+            deferred: a.deferred + b.deferred,
+            dead_letter: a.dead_letter + b.dead_letter,
+        });
+        let totals = stack.dataverse.counters();
+        let called = stack.target.counters();
+        let journeys = self.journeys.iter().rev().take(SHOWN);
+        json!({
+            "now": ms(now),
+            "parts": [
+                {"id": "dataverse", "name": "Dataverse", "state": "green", "word": "up",
+                    "counts": {"saved": totals.events, "in outbox": stack.dataverse.outbox_len()}},
+                queue_part("outbound", "outbound queue", outbound),
+                fleet_part("outbound-fn", &stack.outbound),
+                {"id": "target", "name": "target", "state": target.0, "word": target.1,
+                    "counts": {"calls": called.calls, "delivered": called.applied, "failed": called.faulted}},
+                queue_part("inbound", "inbound queue", counts(stack, INBOUND)),
+                fleet_part("inbound-fn", &stack.inbound),
+                {"id": "rows", "name": "rows in Dataverse", "state": "green", "word": "up",
+                    "counts": {"acknowledged": self.acks_seen}},
+            ],
+            "lag": {
+                "bucketSeconds": BUCKET_SECONDS,
+                "delivered": percentiles(&self.delivered, now),
+                "acknowledged": percentiles(&self.acknowledged, now),
+            },
+            "changes": journeys.map(Journey::json).collect::<Vec<_>>(),
+            "deadLetters": dead_letters(stack),
+        })
+    }
+}
+
+impl Journey {
+    fn json(&self) -> Value {
+        let deleted = self.change.operation == Operation::Delete;
+        let outcome = match (self.acknowledged, self.delivered) {
+            (Some(_), _) if self.refused && self.delivered.is_none() => "refused",
+            (Some(_), _) => "acknowledged",
+            (None, Some(_)) if deleted => "deleted",
+            (None, Some(_)) => "delivered",
+            (None, None) if self.refused => "refused",
+            (None, None) if self.failures > 0 => "retrying",
+            (None, None) => "on its way",
+        };
+        json!({
+            "row": format!("{}:{}", self.change.table, self.change.row_id),
+            "operation": self.change.operation.as_str(),
+            "version": self.change.version,
+            "correlationId": self.change.correlation_id,
+            "saved": ms(self.change.at),
+            "delivered": self.delivered.map(ms),
+            "acknowledged": self.acknowledged.map(ms),
+            "failures": self.failures,
+            "lastStatus": self.last_status,
+            "outcome": outcome,
+        })
+    }
+}
+
+fn keep(lags: &mut VecDeque<Lag>, at: OffsetDateTime, since: OffsetDateTime) {
+    let ms = ms(at) - ms(since);
+    lags.push_back(Lag { at, ms });
+    if lags.len() > LAGS {
+        lags.pop_front();
+    }
+}
+
+fn ms(at: OffsetDateTime) -> i64 {
+    at.unix_timestamp() * 1000 + i64::from(at.millisecond())
+}
+
+/// Whether an answer, or a reset in its place, says that the target does not work, rather than that it will
+/// not have this row.
+fn is_down(status: Option<u16>) -> bool {
+    status.is_none_or(|status| status >= 500 || matches!(status, 401 | 403 | 429))
+}
+
+fn target_state(last: Option<Option<u16>>, recent_failures: usize) -> (&'static str, String) {
+    match last {
+        Some(None) => ("red", "failing: connection reset".to_owned()),
+        Some(Some(status)) if is_down(Some(status)) => ("red", format!("failing: {status}")),
+        _ if recent_failures > 0 => ("amber", "recovering".to_owned()),
+        Some(_) => ("green", "up".to_owned()),
+        None => ("green", "not called yet".to_owned()),
+    }
+}
+
+fn counts(stack: &Stack, queue: &str) -> QueueCounts {
+    stack.bus.counts(queue).unwrap_or_default()
+}
+
+fn queue_part(id: &str, name: &str, counts: QueueCounts) -> Value {
+    let (state, word) = match counts {
+        QueueCounts {
+            dead_letter: 1.., ..
+        } => ("amber", "has dead letters"),
+        QueueCounts { scheduled: 1.., .. } => ("amber", "retries wait"),
+        _ => ("green", "flows"),
+    };
+    json!({"id": id, "name": name, "state": state, "word": word, "counts": {
+        "active": counts.active + counts.locked, "scheduled": counts.scheduled, "dead-lettered": counts.dead_letter,
+    }})
+}
+
+fn fleet_part(name: &str, fleet: &Fleet) -> Value {
+    let states: Vec<_> = fleet.hosts().iter().map(|host| host.state()).collect();
+    let ready = states.iter().filter(|s| **s == HostState::Ready).count();
+    let starting = states.contains(&HostState::Starting);
+    let (state, word) = match ready {
+        all if all == states.len() => ("green", "ready"),
+        0 if !starting => ("red", "stopped"),
+        _ => ("amber", "starting"),
+    };
+    let invocations = fleet.invocations();
+    json!({"id": name, "name": name, "state": state, "word": word, "counts": {
+        "invocations": invocations.started, "in flight": invocations.in_flight(), "restarts": fleet.handler_restarts(),
+    }})
+}
+
+/// Median and 95th percentile by time, oldest first; null where nothing arrived.
+fn percentiles(lags: &VecDeque<Lag>, now: OffsetDateTime) -> Vec<Value> {
+    let newest = now.unix_timestamp() / BUCKET_SECONDS;
+    let mut buckets = vec![Vec::new(); usize::try_from(BUCKETS).unwrap_or_default()];
+    for lag in lags.iter().rev() {
+        let age = newest - lag.at.unix_timestamp() / BUCKET_SECONDS;
+        let Some(place) = usize::try_from(BUCKETS - 1 - age).ok() else {
+            break;
+        };
+        if let Some(bucket) = buckets.get_mut(place) {
+            bucket.push(lag.ms);
+        }
+    }
+    let point = |bucket: &mut Vec<i64>| {
+        bucket.sort_unstable();
+        let at = |share: usize| bucket.get(bucket.len().saturating_sub(1) * share / 100);
+        at(50).map_or(Value::Null, |p50| json!({"p50": p50, "p95": at(95)}))
+    };
+    buckets.iter_mut().map(point).collect()
+}
+
+fn dead_letters(stack: &Stack) -> Vec<Value> {
+    let mut dead = Vec::new();
+    let queues = stack.entities().chain([REJECTED]);
+    for queue in queues.filter(|queue| {
+        let counts = counts(stack, queue);
+        counts.dead_letter > 0 || *queue == REJECTED && counts.active > 0
+    }) {
+        let snapshot = stack.bus.snapshot(queue).unwrap_or_default();
+        let messages = if queue == REJECTED {
+            snapshot.active
+        } else {
+            snapshot.dead_letter
+        };
+        for message in messages.into_iter().rev().take(SHOWN) {
+            let body: Value = serde_json::from_slice(&message.body).unwrap_or_default();
+            dead.push(json!({
+                "queue": queue,
+                "correlationId": message.correlation_id,
+                "row": body.get("sourceRowId"),
+                "table": body.get("table"),
+                "reason": message.dead_letter_reason,
+                "description": message.dead_letter_description,
+            }));
+        }
+    }
+    dead
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_red_with_its_status_until_a_call_succeeds() {
+        assert_eq!(
+            target_state(Some(Some(503)), 3),
+            ("red", "failing: 503".to_owned())
+        );
+        assert_eq!(target_state(Some(None), 1).0, "red");
+        assert_eq!(target_state(Some(Some(200)), 3).0, "amber");
+        assert_eq!(target_state(Some(Some(200)), 0).0, "green");
+    }
+
+    #[test]
+    fn a_row_the_target_refuses_does_not_make_it_red() {
+        assert_eq!(target_state(Some(Some(422)), 0).0, "green");
+    }
+
+    #[test]
+    fn percentiles_leave_a_gap_where_nothing_arrived_and_forget_what_is_old() {
+        let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(10_000);
+        let lag = |ago: i64, ms| Lag {
+            at: now - Duration::seconds(ago),
+            ms,
+        };
+        let lags = VecDeque::from([lag(900, 9), lag(20, 40), lag(0, 10), lag(0, 30), lag(0, 20)]);
+        let points = percentiles(&lags, now);
+        assert_eq!(points.len(), 60);
+        assert_eq!(points[59], json!({"p50": 20, "p95": 20}));
+        assert_eq!(points[58], Value::Null);
+        assert_eq!(points[55]["p50"], 40);
+        assert_eq!(points.iter().filter(|p| !p.is_null()).count(), 2);
+    }
+}
