@@ -271,6 +271,9 @@ impl Stack {
                     insights.connection_string(),
                 ),
                 ("TELEMETRY_METRICS_SECONDS", "1".to_owned()),
+                // OpenTelemetry's own settings, in milliseconds: soon enough for a person who watches.
+                ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+                ("OTEL_BLRP_SCHEDULE_DELAY", "200".to_owned()),
             ];
             settings.extend(telemetry.map(|(name, value)| (name.to_owned(), value)));
         }

@@ -194,6 +194,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     run.show.ledger(&ledger, drained);
+    if options.telemetry_file.is_some() {
+        // The apps send in batches, and their host ends them without asking.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+    }
     run.stack.shutdown().await;
     if options.exit_when_drained && !drained {
         eprintln!("dvsync: not drained within {} s", options.drain_timeout);
