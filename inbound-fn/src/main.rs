@@ -27,6 +27,7 @@ async fn build(telemetry: &Telemetry) -> anyhow::Result<HandlerApp> {
     let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
     let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
     let posting = app.posting();
+    app.watch_queue(telemetry, app.inbound.entity());
     let source: Arc<str> = app.inbound.source().into();
     let objective = seconds(&environment, "LAG_OBJECTIVE_SECONDS", "60", 60.0)?;
     let (clock, rng) = (Arc::new(SystemClock), system_rng());

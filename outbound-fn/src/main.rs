@@ -26,6 +26,7 @@ async fn build(telemetry: &Telemetry) -> anyhow::Result<HandlerApp> {
     let target = TargetSettings::read(&environment)?;
     let config = Arc::clone(app.settings.config()?);
     let notifications = app.notifications().await?;
+    app.watch_queue(telemetry, notifications.entity());
     let source: Arc<str> = notifications.source().into();
     let vault = app.vault.ok_or_else(VaultSettings::missing)?;
     let customers = HttpTarget::new(HttpTargetParts {

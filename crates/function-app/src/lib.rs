@@ -7,6 +7,7 @@
 mod attempt;
 mod deadline;
 mod message;
+mod oldest;
 mod sessions;
 mod subscription;
 
@@ -80,6 +81,15 @@ pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
         vault,
         dataverse,
     })
+}
+
+impl App {
+    /// Watches the age of what is on the app's queue, `entity`, if anybody wants to know.
+    pub fn watch_queue(&self, telemetry: &Telemetry, entity: &str) {
+        if let Some(every) = telemetry.metrics_every() {
+            tokio::spawn(oldest::watch(self.bus.clone(), entity.to_owned(), every));
+        }
+    }
 }
 
 /// Telemetry is sent as the app's own identity.

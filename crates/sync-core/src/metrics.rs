@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     lag_delivered: Histogram<f64>,
     lag_acknowledged: Histogram<f64>,
     pub(crate) page_rows: Histogram<u64>,
+    dataverse_requests: Counter<u64>,
+    dataverse_throttles: Counter<u64>,
     pub(crate) swept: Counter<u64>,
     pub(crate) fetched: Counter<u64>,
 }
@@ -62,6 +64,8 @@ pub(crate) fn metrics() -> &'static Metrics {
             lag_delivered: seconds("dvsync.lag.delivered_seconds"),
             lag_acknowledged: seconds("dvsync.lag.acknowledged_seconds"),
             page_rows: meter.u64_histogram("dvsync.dataverse.page_rows").build(),
+            dataverse_requests: counter("dvsync.dataverse.requests"),
+            dataverse_throttles: counter("dvsync.dataverse.throttles"),
             swept: counter("dvsync.outbox.swept"),
             fetched: counter("dvsync.credentials.fetched"),
         }
@@ -133,6 +137,22 @@ impl Metrics {
         self.deliveries.add(u64::from(calls), &attributes);
         if coalesced > 0 {
             self.coalesced.add(coalesced as u64, &attributes);
+        }
+    }
+
+    /// A request to Dataverse that ended, and the service protection limit that refused it.
+    pub(crate) fn dataverse_request(
+        &self,
+        identity: &str,
+        result: &'static str,
+        limit: Option<&'static str>,
+    ) {
+        let identity = KeyValue::new("identity", identity.to_owned());
+        let result = KeyValue::new("result", result);
+        self.dataverse_requests.add(1, &[identity.clone(), result]);
+        if let Some(limit) = limit {
+            let limit = KeyValue::new("limit", limit);
+            self.dataverse_throttles.add(1, &[identity, limit]);
         }
     }
 

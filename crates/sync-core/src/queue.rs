@@ -58,6 +58,12 @@ impl ServiceBusQueue {
         format!("{}/{entity}", self.client.namespace())
     }
 
+    /// Where messages wait.
+    #[must_use]
+    pub fn entity(&self) -> &str {
+        &self.entity
+    }
+
     /// Where messages wait, as telemetry names it.
     #[must_use]
     pub fn source(&self) -> String {

@@ -68,6 +68,7 @@ pub struct Telemetry {
 
 struct Running {
     ingestion: Ingestion,
+    metrics_every: Duration,
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
     logs: SdkLoggerProvider,
@@ -130,10 +131,10 @@ impl Telemetry {
         }
     }
 
-    /// Whether anything is exported.
+    /// How often metrics are exported; `None` when nothing is.
     #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.running.is_some()
+    pub fn metrics_every(&self) -> Option<Duration> {
+        self.running.as_ref().map(|running| running.metrics_every)
     }
 
     /// Sends what is left, as far as that goes within a few seconds. Blocks: not on a thread of the runtime,
@@ -213,6 +214,7 @@ impl Running {
         }
         Ok(Self {
             ingestion,
+            metrics_every: settings.metrics_every,
             traces: traces.build(),
             metrics: metrics.build(),
             logs: logs.build(),

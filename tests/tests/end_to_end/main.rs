@@ -7,5 +7,6 @@ mod credentials;
 mod failures;
 mod sessions;
 mod topic;
+mod traces;
 mod travels;
 mod world;

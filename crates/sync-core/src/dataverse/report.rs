@@ -35,15 +35,6 @@ impl DataverseClient {
     /// Lets whatever exports metrics look at the identities.
     pub fn observe(&self) {
         let meter = global::meter("dataverse-sync");
-        let counted = |name, value: fn(&IdentitySnapshot) -> u64| {
-            let client = self.clone();
-            meter
-                .u64_observable_counter(name)
-                .with_callback(move |o| client.each_identity(|i, of| o.observe(value(i), of)))
-                .build();
-        };
-        counted("dvsync.dataverse.requests", |i| i.requests);
-        counted("dvsync.dataverse.throttles", |i| i.throttled);
         let measured = |name, value: fn(&IdentitySnapshot) -> u64| {
             let client = self.clone();
             meter

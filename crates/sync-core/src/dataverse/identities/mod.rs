@@ -23,6 +23,7 @@ pub use rate::RequestLimit;
 pub use state::IdentitySnapshot;
 
 use crate::failure::{Failure, Stage};
+use crate::metrics::metrics;
 use state::{Next, State};
 
 /// Reads and writes take turns, so that neither starves the other.
@@ -135,6 +136,7 @@ impl Identities {
         let now = Instant::now();
         let (turned_away, closed) = {
             let mut state = self.state();
+            count(&state.label(identity), lesson);
             let changed = state.end(identity, begun, lesson, now);
             if changed {
                 self.0.changed.notify_one();
@@ -152,6 +154,20 @@ impl Identities {
         }
         self.pump();
     }
+}
+
+/// For telemetry.
+fn count(identity: &str, lesson: Lesson) {
+    let (result, limit) = match lesson {
+        Lesson::Served { .. } => ("served", None),
+        Lesson::Throttled { limit, .. } => ("throttled", Some(limit)),
+        Lesson::Nothing => ("failed", None),
+    };
+    let limit = limit.map(|limit| match limit {
+        Limit::Window => "window",
+        Limit::Concurrency => "concurrency",
+    });
+    metrics().dataverse_request(identity, result, limit);
 }
 
 fn closed_off(stage: Stage, retry_after: Duration) -> Failure {

@@ -64,6 +64,10 @@ impl State {
         }
     }
 
+    pub(super) fn label(&self, identity: usize) -> Arc<str> {
+        self.labels.get(identity).cloned().unwrap_or_default()
+    }
+
     pub(super) fn wait(&mut self, kind: Kind, grant: Grant) {
         self.queue(kind).push_back(grant);
     }
