@@ -3,19 +3,18 @@
 import json
 import re
 import subprocess
-from datetime import datetime, timedelta, timezone
 
 import queries
 import tools
 
-NOW = datetime.now(timezone.utc).replace(tzinfo=None, microsecond=0)
 ONE, TWO, THREE = (f"{n * 8}-{n * 4}-{n * 4}-{n * 4}-{n * 12}" for n in "123")
 
 
 def item(table, ago_s, operation="", role="func-outbound", dimensions=None, **columns):
     """One item, so many seconds ago."""
     weight = {} if table == "customMetrics" else {"itemCount": 1}
-    base = {"timestamp": (NOW - timedelta(seconds=ago_s)).isoformat(), "operation_Id": operation, "cloud_RoleName": role}
+    # A time is counted when the queries run: on a slow machine that is much later than now.
+    base = {"timestamp": ago_s, "operation_Id": operation, "cloud_RoleName": role}
     return [table, {**base, **weight, "customDimensions": {k.replace("__", "."): v for k, v in (dimensions or {}).items()}, **columns}]
 
 
@@ -48,8 +47,8 @@ ITEMS = [
     # The host's own: one invocation that the app tells of, too, and one that it never did.
     item("requests", 1290, ONE.replace("-", ""), "func-outbound", {"InvocationId": "i-1290-1"}, name="Outbound", success="False", duration=13.0),
     item("requests", 800, "d" * 32, "func-outbound", {"InvocationId": "i-lost"}, name="Outbound", success="False", duration=13.0),
-    metric(1200, "dvsync.lag.delivered_seconds", 30.0, count=3, most=20.0, table="account", target="erp"),
-    metric(1200, "dvsync.lag.acknowledged_seconds", 25.0, count=1, most=25.0, table="account", target="erp"),
+    metric(1280, "dvsync.lag.delivered_seconds", 30.0, count=3, most=20.0, table="account", target="erp"),
+    metric(1275, "dvsync.lag.acknowledged_seconds", 25.0, count=1, most=25.0, table="account", target="erp"),
     metric(200, "dvsync.acknowledged", 90.0, table="account", target="erp", within_objective="true"),
     metric(200, "dvsync.acknowledged", 10.0, table="account", target="erp", within_objective="false"),
     metric(100, "dvsync.messages.received", 13.0, direction="outbound"),
@@ -69,7 +68,7 @@ ITEMS = [
     # The target's breaker was open, and closed in between. Dataverse's did not close.
     *(metric(ago_s, "dvsync.breaker.state", state, system="target") for ago_s, state in ((100, 2.0), (300, 0.0), (500, 2.0))),
     *(metric(ago_s, "dvsync.breaker.state", state, system="Dataverse") for ago_s, state in ((100, 2.0), (300, 1.0), (500, 2.0))),
-    ["AzureMetrics", {"TimeGenerated": (NOW - timedelta(seconds=300)).isoformat(), "ResourceProvider": "MICROSOFT.SERVICEBUS", "MetricName": "ActiveMessages", "Minimum": 7.0}],
+    ["AzureMetrics", {"TimeGenerated": 300, "ResourceProvider": "MICROSOFT.SERVICEBUS", "MetricName": "ActiveMessages", "Minimum": 7.0}],
 ]
 
 CHANGE = ("queries/change.kql", {"wanted": f"'{ONE}'"})

@@ -26,7 +26,11 @@ def main():
     for table, columns in given["tables"].items():
         declared = ", ".join(f'"{column}" {SQL_TYPES[type_name]}' for column, type_name in columns.items())
         connection.sql(f"CREATE TABLE {table} ({declared})")
+    # Timestamps come as seconds before now.
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None, microsecond=0)
     for table, values in given["items"]:
+        time = "timestamp" if "timestamp" in values else "TimeGenerated"
+        values[time] = (now - datetime.timedelta(seconds=values[time])).isoformat()
         names = ", ".join(f'"{name}"' for name in values)
         held = [json.dumps(v) if isinstance(v, dict) else v for v in values.values()]
         connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(held))})", held)
