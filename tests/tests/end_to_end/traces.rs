@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use local_stack::insights::story::{self, Node};
-use local_stack::insights::{Kind, Wanted};
+use local_stack::insights::{Item, Kind, Wanted};
 use local_stack::stack::Stack;
 use local_stack::target::Faults;
 use serde_json::{Value, json};
@@ -28,8 +28,13 @@ fn requests<'a>(nodes: &[&'a Node], name: &str) -> Vec<&'a Node> {
 
 fn acknowledged(stack: &Stack) -> bool {
     let insights = stack.insights.as_ref().unwrap();
-    let written = |i: &local_stack::insights::Item| i.kind == Kind::Request && i.name == "Inbound";
-    insights.items().iter().any(written)
+    // Each app sends on its own; what an invocation did comes before the invocation itself.
+    let items = insights.items();
+    let told = |name: &str| {
+        let of_name = |i: &Item| i.kind == Kind::Request && i.name == name;
+        items.iter().any(|i| of_name(i) && i.success == Some(true))
+    };
+    told("Outbound") && told("Inbound")
 }
 
 #[tokio::test]
@@ -106,7 +111,7 @@ async fn the_apps_tell_nothing_under_names_that_queries_do_not_know() {
     world.drained().await;
     let metrics = |s: &Stack| {
         let items = s.insights.as_ref().unwrap().items();
-        let metric = |i: &local_stack::insights::Item| i.name == "dvsync.acknowledged";
+        let metric = |i: &Item| i.name == "dvsync.acknowledged";
         items.iter().any(metric)
     };
     world.until("metrics are told", metrics).await;
