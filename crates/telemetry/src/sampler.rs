@@ -149,7 +149,11 @@ impl<P: SpanProcessor> SpanProcessor for InvocationSampler<P> {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         if is_root(parent) {
             let id = span.span_context().trace_id();
-            self.state().insert(id, Trace::Waiting(Vec::new()));
+            let mut state = self.state();
+            // Two invocations of one trace may run side by side: what the first has so far is not lost for it.
+            if !matches!(state.traces.get(&id), Some(Trace::Waiting(_))) {
+                state.insert(id, Trace::Waiting(Vec::new()));
+            }
         }
     }
 
@@ -173,8 +177,8 @@ impl<P: SpanProcessor> SpanProcessor for InvocationSampler<P> {
             }
             return;
         }
-        let spans = match state.traces.remove(&id) {
-            Some(Trace::Waiting(spans)) => spans,
+        let spans = match state.traces.get_mut(&id) {
+            Some(Trace::Waiting(spans)) => std::mem::take(spans),
             _ => Vec::new(),
         };
         let verdict = self.verdict(&span, &spans);
@@ -183,9 +187,7 @@ impl<P: SpanProcessor> SpanProcessor for InvocationSampler<P> {
             .filter(|a| a.key.as_str() == CORRELATION)
             .map(|a| a.value.clone())
             .next_back();
-        // `order` still names the trace: nothing is to be added there.
-        let decided = Trace::Decided(verdict, correlation.clone());
-        state.traces.insert(id, decided);
+        state.insert(id, Trace::Decided(verdict, correlation.clone()));
         drop(state);
         for span in spans.into_iter().chain([span]) {
             self.pass_on(span, verdict, correlation.as_ref());

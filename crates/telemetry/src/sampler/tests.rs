@@ -134,3 +134,40 @@ fn memory_stays_bounded_when_invocations_never_end() {
     drop(open);
     assert_eq!(world.counts(), (0, 0));
 }
+
+#[test]
+fn a_second_invocation_of_a_trace_takes_nothing_from_the_first() {
+    let world = world(0.0);
+    let tracer = world.provider.tracer("test");
+    let remote = opentelemetry::trace::SpanContext::new(
+        TraceId::from(7_u128),
+        opentelemetry::trace::SpanId::from(7_u64),
+        opentelemetry::trace::TraceFlags::SAMPLED,
+        true,
+        opentelemetry::trace::TraceState::default(),
+    );
+    let remote = Context::new().with_remote_span_context(remote);
+    let first = remote.with_span(tracer.start_with_context("Outbound", &remote));
+    let mut call = tracer.start_with_context("call", &first);
+    call.set_status(Status::error("503"));
+    call.end();
+    let second = tracer.start_with_context("Outbound", &remote);
+    first.span().end();
+    drop(second);
+    let spans = world.kept.spans();
+    assert!(spans.iter().any(|span| span.name == "call"));
+}
+
+#[test]
+fn a_trace_that_was_forgotten_is_not_remembered_for_ever() {
+    let sampler = InvocationSampler::new(
+        SimpleSpanProcessor::new(Exported::default()),
+        None::<(f64, SimpleSpanProcessor<Exported>)>,
+    );
+    let mut state = sampler.state();
+    for id in 1..=2 * MOST_TRACES as u128 {
+        state.insert(TraceId::from(id), Trace::Decided(Verdict::Drop, None));
+    }
+    assert_eq!(state.traces.len(), MOST_TRACES);
+    assert_eq!(state.order.len(), MOST_TRACES);
+}
