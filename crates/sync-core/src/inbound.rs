@@ -7,8 +7,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::timeout;
-use tracing::{Span, error, info, warn};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing::{Span, error, info, record_all, warn};
 
 use crate::acknowledgement::{Acknowledgement, OCCURRED_AT, Outcome};
 use crate::config::{SyncFiles, TableConfig};
@@ -159,24 +158,21 @@ impl Inbound {
             return;
         }
         trace::concluded(&span, disposition, result.as_ref().err());
-        span.set_attribute("table", about.table.to_owned());
-        span.set_attribute("target", about.target.to_owned());
-        if let Some((ack, _)) = known {
-            span.set_attribute("correlation_id", ack.correlation_id.clone());
-            span.set_attribute("notification_id", ack.notification_id.clone());
-            let row = format!("{}:{}", ack.table, ack.source_row_id);
-            span.set_attribute("row", row);
-            span.set_attribute("acknowledges", ack.outcome.as_str());
-            if let Some(version) = ack.source_version {
-                span.set_attribute("version", version.to_string());
-            }
-        }
-        if let Ok(done) = result {
-            span.set_attribute("outcome", done.name());
-            if let Some(lag) = lag {
-                span.set_attribute("lag_ms", trace::milliseconds(lag));
-            }
-        }
+        let (ack, done) = (known.map(|(ack, _)| ack), result.as_ref().ok());
+        record_all!(
+            span,
+            table = about.table,
+            target = about.target,
+            correlation_id = ack.map(|ack| ack.correlation_id.as_str()),
+            notification_id = ack.map(|ack| ack.notification_id.as_str()),
+            row = ack.map(|ack| format!("{}:{}", ack.table, ack.source_row_id)),
+            acknowledges = ack.map(|ack| ack.outcome.as_str()),
+            version = ack
+                .and_then(|ack| ack.source_version)
+                .map(|v| v.to_string()),
+            outcome = done.map(|done| done.name()),
+            lag_ms = done.and(lag).map(trace::milliseconds),
+        );
         if disposition.is_none() {
             trace::ended(&span, Err("left_to_broker"));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rand::rngs::SmallRng;
 use service_bus::{Client, OutgoingMessage, Properties, Settlement, SubscriptionRule};
-use tracing::{Instrument as _, Span};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::decide::{Disposition, decide};
@@ -99,7 +99,7 @@ impl Queue for ServiceBusQueue {
         };
         let span = trace::posting(&format!("send {to}"), &self.address(to));
         trace::inject(&span, &mut message.properties);
-        let sent = self.client.send(to, message).instrument(span.clone()).await;
+        let sent = self.client.send(to, message).await;
         ended(&span, &sent);
         sent
     }
@@ -123,7 +123,7 @@ impl Queue for ServiceBusQueue {
         let name = format!("dead-letter {}", self.entity);
         let span = trace::posting(&name, &self.address(&self.entity));
         let settling = self.client.settle(&self.entity, lock_token, settlement);
-        let settled = settling.instrument(span.clone()).await;
+        let settled = settling.await;
         ended(&span, &settled);
         settled
     }

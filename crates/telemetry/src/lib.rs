@@ -9,6 +9,7 @@
 //! - Nothing here waits for the ingestion, and nothing grows while it is down: full queues drop what comes.
 #![forbid(unsafe_code)]
 
+mod in_span;
 mod ingestion;
 mod logs;
 mod sampler;
@@ -31,6 +32,7 @@ use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use in_span::InSpan;
 use ingestion::Ingestion;
 use sampler::InvocationSampler;
 use shorten::ShorteningLogs;
@@ -102,6 +104,8 @@ impl Telemetry {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false)
+            // Costs at every poll of everything inside a span. Logs find the span without; see `InSpan`.
+            .with_context_activation(false)
             .with_filter(filter_fn(|m| m.is_span() && m.target() == SPANS));
         let bridge =
             opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge::new(&running.logs);
@@ -156,7 +160,9 @@ impl Running {
         let resource = resource(settings);
         let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
         let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone());
-        let mut logs = SdkLoggerProvider::builder().with_resource(resource);
+        let mut logs = SdkLoggerProvider::builder()
+            .with_resource(resource)
+            .with_log_processor(InSpan);
         let fraction = settings.sampling_percent / 100.0;
         let chance = (settings.sampling_percent < 100.0).then_some(settings.sampling_percent);
         if let Some(text) = &settings.connection_string {

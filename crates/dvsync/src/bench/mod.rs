@@ -1,7 +1,9 @@
 //! `dvsync bench`: figures of one part at a time, against the stand-ins, on this machine.
 
 mod dataverse;
+mod process;
 mod service_bus;
+mod telemetry;
 
 use std::process::ExitCode;
 
@@ -22,12 +24,15 @@ enum What {
     Dataverse(dataverse::Options),
     /// The Service Bus client beside Microsoft's, the local broker's memory, and chaos.
     ServiceBus(service_bus::Options),
+    /// What telemetry costs: the whole loop with it and without, and with an ingestion that is gone.
+    Telemetry(telemetry::Options),
 }
 
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     match options.what {
         What::Dataverse(options) => dataverse::run(options).await,
         What::ServiceBus(options) => service_bus::run(options).await,
+        What::Telemetry(options) => telemetry::run(options).await,
     }
 }
 

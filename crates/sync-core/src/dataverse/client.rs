@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use tracing::Instrument as _;
 use url::Url;
 use uuid::Uuid;
 
@@ -201,10 +200,7 @@ impl DataverseClient {
     ) -> Result<Result<Good, ServiceError>, Failure> {
         let host = self.inner.base.host_str().unwrap_or_default();
         let span = trace::call("Dataverse", &request.name(), request.method.as_str(), host);
-        let answer = self
-            .exchange(sender, request)
-            .instrument(span.clone())
-            .await;
+        let answer = self.exchange(sender, request).await;
         match &answer {
             Ok(Ok(_)) => trace::answered(&span, 200, true),
             // What is not there, or was changed meanwhile, is an answer.

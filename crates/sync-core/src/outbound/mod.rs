@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use service_bus::{OutgoingMessage, Properties};
 use tokio::task::JoinSet;
-use tracing::{Instrument, Span, error, info, warn};
-use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use tracing::{Instrument, Span, error, info, record_all, warn};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -271,26 +270,24 @@ impl Outbound {
             return;
         }
         trace::concluded(&span, disposition, served.as_ref().err());
-        span.set_attribute("table", about.table.to_owned());
-        span.set_attribute("target", about.target.to_owned());
-        if let Some(n) = notification {
-            span.set_attribute("correlation_id", n.correlation_id.clone());
-            span.set_attribute("notification_id", n.notification_id.clone());
-            span.set_attribute("row", n.row().to_string());
-            let queued = message.enqueued_time - n.occurred_at;
-            span.set_attribute("queued_ms", trace::milliseconds(queued));
-        }
-        if let Ok(served) = served {
-            span.set_attribute("outcome", served.outcome);
-            span.set_attribute("deliveries", i64::from(served.deliveries));
-            span.set_attribute("notifications", trace::count(served.notifications));
-            if let Some(version) = served.version {
-                span.set_attribute("version", version.to_string());
-            }
-            if let Some(lag) = lag {
-                span.set_attribute("lag_ms", trace::milliseconds(lag));
-            }
-        }
+        let served = served.as_ref().ok();
+        let queued = notification.map(|n| message.enqueued_time - n.occurred_at);
+        record_all!(
+            span,
+            table = about.table,
+            target = about.target,
+            correlation_id = notification.map(|n| n.correlation_id.as_str()),
+            notification_id = notification.map(|n| n.notification_id.as_str()),
+            row = notification.map(|n| n.row().to_string()),
+            queued_ms = queued.map(trace::milliseconds),
+            outcome = served.map(|served| served.outcome),
+            deliveries = served.map(|served| served.deliveries),
+            notifications = served.map(|served| trace::count(served.notifications)),
+            version = served
+                .and_then(|served| served.version)
+                .map(|v| v.to_string()),
+            lag_ms = served.and(lag).map(trace::milliseconds),
+        );
         if disposition.is_none() {
             trace::ended(&span, Err(metrics::name(None)));
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use time::OffsetDateTime;
-use tracing::Instrument as _;
 use url::Url;
 
 use super::auth::Credential;
@@ -93,8 +92,7 @@ impl Request<'_> {
         let host = base.host_str().unwrap_or_default();
         let name = self.name();
         let span = trace::call("target", &name, self.method.as_str(), host);
-        let answer = self.exchange(base, config, credential);
-        let answer = answer.instrument(span.clone()).await;
+        let answer = self.exchange(base, config, credential).await;
         match &answer {
             Ok(answer) => {
                 let good = answer.status < 400 || matches!(answer.status, 404 | 409 | 410);

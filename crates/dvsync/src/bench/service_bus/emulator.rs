@@ -8,6 +8,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::bench::process;
+
 /// A running emulator; it is killed when this is dropped.
 pub(super) struct Emulator {
     child: Child,
@@ -47,8 +49,6 @@ impl Emulator {
 
     /// Its resident memory in KiB; `None` where /proc does not tell.
     pub(super) fn memory_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+        process::memory_kib(self.child.id()?)
     }
 }

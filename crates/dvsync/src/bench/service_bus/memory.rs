@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::emulator::Emulator;
 use crate::bench::goal;
+use crate::bench::process::mib;
 use crate::out;
 
 const QUEUE: &str = "through";
@@ -114,9 +115,4 @@ async fn receive(
     }
     receiver.close().await?;
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "memory for people to read")]
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
 }
