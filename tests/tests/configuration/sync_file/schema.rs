@@ -315,6 +315,10 @@ impl Schema {
         if let Some(items) = node.get("items") {
             return json!([self.example(items)]);
         }
+        // The one text without an example of its own is a column.
+        if is(node, "string") {
+            return json!("telephone1");
+        }
         match node.get("additionalProperties") {
             Some(values @ Value::Object(_)) => json!({"contact": self.example(values)}),
             _ => json!({"state": "inactive"}),
