@@ -14,7 +14,8 @@ use sync_core::inbound::Inbound;
 use sync_core::outbox::{Sweeper, Swept};
 use sync_core::ports::{SystemClock, system_rng};
 use sync_core::queue::Settler;
-use sync_core::settings::{environment, seconds};
+use sync_core::settings::environment;
+use sync_core::settings::table::{LAG_OBJECTIVE_SECONDS, SWEEP_LEASE_SECONDS};
 use telemetry::Telemetry;
 use tracing::{Instrument as _, info};
 
@@ -24,12 +25,12 @@ fn main() -> ExitCode {
 
 async fn build(telemetry: &Telemetry) -> anyhow::Result<HandlerApp> {
     let app = function_app::start(telemetry)?;
-    let lease = seconds(&environment, "SWEEP_LEASE_SECONDS", "60", 60.0)?;
+    let lease = SWEEP_LEASE_SECONDS.duration(&environment)?;
     let (deadline, sessions) = (app.settings.deadline, app.settings.sessions);
     let posting = app.posting();
     app.watch_queue(telemetry, app.inbound.entity());
     let source: Arc<str> = app.inbound.source().into();
-    let objective = seconds(&environment, "LAG_OBJECTIVE_SECONDS", "60", 60.0)?;
+    let objective = LAG_OBJECTIVE_SECONDS.duration(&environment)?;
     let (clock, rng) = (Arc::new(SystemClock), system_rng());
     let files = app.settings.files;
     let guard = Guard::new("Dataverse", files.first().breaker.clone());

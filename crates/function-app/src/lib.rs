@@ -9,6 +9,7 @@ mod deadline;
 mod message;
 mod oldest;
 mod sessions;
+pub mod settings;
 mod subscription;
 
 use std::process::ExitCode;

@@ -54,6 +54,8 @@ pub struct StackConfig {
     pub form: Form,
     /// Ports on loopback; 0 lets the system choose.
     pub ports: Ports,
+    /// The first target's key; a random one without.
+    pub target_key: Option<String>,
     /// Telemetry, or none at all: what the apps then do without.
     pub telemetry: Option<TelemetryConfig>,
     /// App settings on top of the stack's own, for both apps.
@@ -200,10 +202,13 @@ impl Stack {
             tenant: Uuid::new_v4(),
         };
         let vault = Vault::start(vault_config).await?;
-        let target_config = TargetConfig {
+        let mut target_config = TargetConfig {
             port: config.ports.target,
             ..TargetConfig::default()
         };
+        if let Some(key) = &config.target_key {
+            target_config.api_key.clone_from(key);
+        }
         let target = Target::start(target_config).await?;
         vault.set_secret(TARGET_SECRET, target.api_key());
 

@@ -13,19 +13,25 @@ use tokio::time::Instant;
 
 use crate::policy::InvalidPolicy;
 
-/// `breaker` in `sync.json`; one breaker for the target and one for Dataverse, in each instance.
+/// When a system counts as down, and how its backlog returns. One breaker for the target and one for Dataverse,
+/// in each instance.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct BreakerSettings {
     /// Failures in a row that open it.
+    #[schemars(range(min = 1, max = 1000))]
     pub failures: u32,
     /// How long it stays open at first, in seconds; doubled after each probe that fails.
+    #[schemars(range(min = 0.1, max = 3600.0))]
     pub open_seconds: f64,
-    /// The longest it stays open without a probe, in seconds.
+    /// The longest it stays open without a probe, in seconds. Not less than `openSeconds`.
+    #[schemars(range(min = 0.1, max = 3600.0))]
     pub max_open_seconds: f64,
     /// Calls per second that may return while the system recovers.
+    #[schemars(range(min = 0.1, max = 10_000.0))]
     pub ramp_per_second: f64,
     /// How long the rate is bounded after the system is back, in seconds.
+    #[schemars(range(min = 0.0, max = 3600.0))]
     pub ramp_seconds: f64,
 }
 

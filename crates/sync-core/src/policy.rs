@@ -6,27 +6,40 @@ use rand::{Rng, RngCore};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Retry policy as written in `sync.json`; see [`RetryPolicy::try_from`] for the rules.
+/// How patient the sync is with a message.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RetrySettings {
     /// Delay before the first retry, in seconds.
+    #[schemars(range(min = 0.01, max = MOST_SECONDS))]
     pub base_seconds: f64,
     /// What each further delay is multiplied by.
+    #[schemars(range(min = 1.0, max = 10.0))]
     pub factor: f64,
-    /// No backoff delay is longer, in seconds.
+    /// No backoff delay is longer, in seconds. Not less than `baseSeconds`.
+    #[schemars(range(min = 0.01, max = MOST_SECONDS))]
     pub cap_seconds: f64,
     /// Each delay is lengthened by a random share of itself up to this (0.2 = up to 20 % longer).
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub jitter: f64,
     /// Counted retries before the message is dead-lettered.
+    #[schemars(range(min = 0, max = MOST_RETRIES))]
     pub max_retries: u32,
     /// Counted retries stop at this age of the notification, in hours.
+    #[schemars(range(min = 0.001, max = MOST_HOURS))]
     pub max_age_hours: f64,
     /// Wait between attempts while the app itself is misconfigured, in seconds.
+    #[schemars(range(min = 0.01, max = MOST_SECONDS))]
     pub config_delay_seconds: f64,
     /// Tries after the first within one invocation, to absorb a blip before anything is rescheduled.
+    #[schemars(range(min = 0, max = MOST_IN_PROCESS))]
     pub in_process_retries: u32,
 }
+
+const MOST_HOURS: f64 = 30.0 * 24.0;
+const MOST_SECONDS: f64 = MOST_HOURS * 3600.0;
+const MOST_RETRIES: u32 = 1000;
+const MOST_IN_PROCESS: u32 = 5;
 
 impl Default for RetrySettings {
     /// 5 s, 10 s, 20 s, ... up to 10 minutes, 12 retries: roughly an hour and a half of patience.
@@ -76,10 +89,10 @@ impl TryFrom<&RetrySettings> for RetryPolicy {
 
     fn try_from(s: &RetrySettings) -> Result<Self, InvalidPolicy> {
         let seconds = |key, value: f64, least: f64| {
-            if value.is_finite() && value >= least && value <= 30.0 * 86_400.0 {
+            if value.is_finite() && value >= least && value <= MOST_SECONDS {
                 Ok(Duration::from_secs_f64(value))
             } else {
-                let problem = format!("is {value}, but must be between {least} and 2592000");
+                let problem = format!("is {value}, but must be between {least} and {MOST_SECONDS}");
                 Err(InvalidPolicy { key, problem })
             }
         };
@@ -97,7 +110,9 @@ impl TryFrom<&RetrySettings> for RetryPolicy {
             cap: seconds("retry.capSeconds", s.cap_seconds, 0.01)?,
             jitter: between("retry.jitter", s.jitter, 0.0, 1.0)?,
             max_retries: s.max_retries,
-            max_age: seconds("retry.maxAgeHours", s.max_age_hours * 3600.0, 1.0)?,
+            max_age: Duration::from_secs_f64(
+                between("retry.maxAgeHours", s.max_age_hours, 0.001, MOST_HOURS)? * 3600.0,
+            ),
             config_delay: seconds("retry.configDelaySeconds", s.config_delay_seconds, 0.01)?,
             in_process_retries: s.in_process_retries,
         };
@@ -110,15 +125,18 @@ impl TryFrom<&RetrySettings> for RetryPolicy {
                 ),
             });
         }
-        if s.max_retries > 1000 {
-            let problem = format!("is {}, but must be at most 1000", s.max_retries);
+        if s.max_retries > MOST_RETRIES {
+            let problem = format!("is {}, but must be at most {MOST_RETRIES}", s.max_retries);
             return Err(InvalidPolicy {
                 key: "retry.maxRetries",
                 problem,
             });
         }
-        if s.in_process_retries > 5 {
-            let problem = format!("is {}, but must be at most 5", s.in_process_retries);
+        if s.in_process_retries > MOST_IN_PROCESS {
+            let problem = format!(
+                "is {}, but must be at most {MOST_IN_PROCESS}",
+                s.in_process_retries
+            );
             return Err(InvalidPolicy {
                 key: "retry.inProcessRetries",
                 problem,

@@ -1,8 +1,12 @@
 //! App settings: read once at start, each wrong one named with an example.
 
+pub mod table;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
+use app_settings::Setting;
+pub use app_settings::{Lookup, SettingError, environment};
 use service_bus::{Client, ClientOptions, Credential, Endpoint};
 use std::sync::Arc;
 use url::Url;
@@ -10,37 +14,20 @@ use url::Url;
 use crate::config::{ConfigError, SyncConfig, SyncFiles};
 use crate::credentials::{BusTokens, CredentialKind, EntraTokens};
 use crate::dataverse::DataverseSettings;
+use table::{
+    AZURE_CLIENT_ID, FUNCTIONS_APP_ROOT_PATH, IDENTITY_ENDPOINT, INBOUND_QUEUE,
+    INVOCATION_DEADLINE_SECONDS, KEY_VAULT_URL, KEY_VAULT_VERIFY_CHALLENGE, OUTBOUND_QUEUE,
+    OUTBOUND_SUBSCRIPTION, OUTBOUND_TOPIC, REJECTED_QUEUE, SECRET_REFRESH_SECONDS, SESSIONS,
+    SYNC_FILES, ServiceBus, ServiceBus__fullyQualifiedNamespace, TARGET_CA_FILE,
+    TARGET_SECRET_NAME, TARGET_URL,
+};
 
-/// Where settings come from; a test needs no real environment.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// The process environment, which is where Azure Functions puts app settings.
-#[must_use]
-pub fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|v| !v.is_empty())
-}
-
-/// A setting is missing or wrong.
+/// A setting is missing or wrong, or one of the files that settings name.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// It is not there.
-    #[error("setting {name} is missing, e.g. {name}={example}")]
-    Missing {
-        /// Its name.
-        name: &'static str,
-        /// A value that would do.
-        example: &'static str,
-    },
-    /// It is there, but not usable. The value is not repeated: it may be a secret.
-    #[error("setting {name} is not usable: {problem}, e.g. {name}={example}")]
-    Invalid {
-        /// Its name.
-        name: &'static str,
-        /// What is wrong with it.
-        problem: String,
-        /// A value that would do.
-        example: &'static str,
-    },
+    /// One setting.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The outbound queue or topic is named in neither of the two forms.
     #[error(
         "settings OUTBOUND_QUEUE, OUTBOUND_TOPIC and OUTBOUND_SUBSCRIPTION: {problem}; give either OUTBOUND_QUEUE=outbound or OUTBOUND_TOPIC=outbound with OUTBOUND_SUBSCRIPTION=customer-api"
@@ -74,8 +61,8 @@ impl OutboundSetting {
     /// # Errors
     /// [`SettingsError::Outbound`] when both forms are given, or none.
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        let (topic, subscription) = (get("OUTBOUND_TOPIC"), get("OUTBOUND_SUBSCRIPTION"));
-        let problem = match (get("OUTBOUND_QUEUE"), topic, subscription) {
+        let (topic, subscription) = (OUTBOUND_TOPIC.get(get), OUTBOUND_SUBSCRIPTION.get(get));
+        let problem = match (OUTBOUND_QUEUE.get(get), topic, subscription) {
             (Some(queue), None, None) => return Ok(Self::Queue(queue)),
             (None, Some(topic), subscription) => {
                 return Ok(Self::Topic {
@@ -171,7 +158,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] for the first setting that is missing or wrong.
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        let app_root = PathBuf::from(get("FUNCTIONS_APP_ROOT_PATH").unwrap_or_else(|| ".".into()));
+        let app_root = PathBuf::from(FUNCTIONS_APP_ROOT_PATH.required(get)?);
         let names = sync_files(get)?;
         let files = SyncFiles::load(&app_root, names.iter().map(String::as_str))?;
         let read = Read::all(get)?;
@@ -203,10 +190,10 @@ impl Settings {
     /// # Errors
     /// When `SYNC_FILES` names several.
     pub fn config(&self) -> Result<&Arc<SyncConfig>, SettingsError> {
-        self.files.only().ok_or_else(|| SettingsError::Invalid {
-            name: SYNC_FILES,
-            problem: "outbound-fn serves one target and takes one file; only inbound-fn takes several. Deploy one outbound-fn per target".into(),
-            example: "sync.warehouse.json",
+        self.files.only().ok_or_else(|| {
+            let example = &"sync.warehouse.json";
+            let problem = "outbound-fn serves one target and takes one file; only inbound-fn takes several. Deploy one outbound-fn per target";
+            Setting { example, ..SYNC_FILES }.invalid(problem).into()
         })
     }
 
@@ -217,13 +204,8 @@ impl Settings {
     pub fn bus_client(&self, tokens: &Arc<EntraTokens>) -> Result<Client, SettingsError> {
         match &self.bus {
             BusSetting::ConnectionString(text) => {
-                Client::from_connection_string(text, ClientOptions::default()).map_err(|e| {
-                    SettingsError::Invalid {
-                        name: "ServiceBus",
-                        problem: e.to_string(),
-                        example: CONNECTION_STRING,
-                    }
-                })
+                Client::from_connection_string(text, ClientOptions::default())
+                    .map_err(|e| ServiceBus.invalid(e.to_string()).into())
             }
             BusSetting::Namespace(host) => {
                 let endpoint = Endpoint {
@@ -257,7 +239,7 @@ impl Read {
     fn all(get: Lookup<'_>) -> Result<Self, SettingsError> {
         let bus = bus(get)?;
         let outbound = OutboundSetting::read(get)?;
-        let sessions = flag(get, "SESSIONS", "true", false)?;
+        let sessions = SESSIONS.flag(get)?;
         if sessions && matches!(outbound, OutboundSetting::Topic { .. }) {
             // Who resends from the rejected queue would send to every target.
             let problem = "SESSIONS=true goes with a queue only";
@@ -266,23 +248,21 @@ impl Read {
         Ok(Self {
             bus,
             outbound,
-            inbound_queue: required(get, "INBOUND_QUEUE", "inbound")?,
+            inbound_queue: INBOUND_QUEUE.required(get)?,
             sessions,
             dataverse: DataverseSettings::read(get)?,
             vault: VaultSettings::read(get)?,
-            deadline: seconds(get, "INVOCATION_DEADLINE_SECONDS", "120", 120.0)?,
+            deadline: INVOCATION_DEADLINE_SECONDS.duration(get)?,
         })
     }
 }
-
-const SYNC_FILES: &str = "SYNC_FILES";
 
 /// The package's sync files, by name.
 ///
 /// # Errors
 /// When `SYNC_FILES` is no list of different names.
 pub fn sync_files(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
-    let text = get(SYNC_FILES).unwrap_or_else(|| "sync.json".into());
+    let text = SYNC_FILES.required(get)?;
     let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
     let twice = |(i, name): (usize, &String)| names[..i].contains(name);
     let problem = if names.iter().any(String::is_empty) {
@@ -292,14 +272,8 @@ pub fn sync_files(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
     } else {
         return Ok(names);
     };
-    Err(SettingsError::Invalid {
-        name: SYNC_FILES,
-        problem: problem.into(),
-        example: "sync.json,sync.warehouse.json",
-    })
+    Err(SYNC_FILES.invalid(problem).into())
 }
-
-const VAULT: &str = "https://contoso-sync.vault.azure.net";
 
 impl VaultSettings {
     /// Reads them; `None` without `KEY_VAULT_URL`.
@@ -307,33 +281,26 @@ impl VaultSettings {
     /// # Errors
     /// [`SettingsError`] for the first setting that is wrong.
     pub fn read(get: Lookup<'_>) -> Result<Option<Self>, SettingsError> {
-        if get("KEY_VAULT_URL").is_none() {
+        if KEY_VAULT_URL.get(get).is_none() {
             return Ok(None);
         }
-        let vault_url = url(get, "KEY_VAULT_URL", VAULT)?;
+        let vault_url = KEY_VAULT_URL.url(get)?;
         if vault_url.scheme() != "https" {
-            let problem = "Key Vault is only spoken to over https".into();
-            return Err(SettingsError::Invalid {
-                name: "KEY_VAULT_URL",
-                problem,
-                example: VAULT,
-            });
+            let problem = "Key Vault is only spoken to over https";
+            return Err(KEY_VAULT_URL.invalid(problem).into());
         }
-        let verify_challenge = flag(get, "KEY_VAULT_VERIFY_CHALLENGE", "true", true)?;
+        let verify_challenge = KEY_VAULT_VERIFY_CHALLENGE.flag(get)?;
         Ok(Some(Self {
             url: vault_url.into(),
             verify_challenge,
-            fresh_for: seconds(get, "SECRET_REFRESH_SECONDS", "900", 900.0)?,
+            fresh_for: SECRET_REFRESH_SECONDS.duration(get)?,
         }))
     }
 
     /// What is said where one is needed and none is set up.
     #[must_use]
     pub fn missing() -> SettingsError {
-        SettingsError::Missing {
-            name: "KEY_VAULT_URL",
-            example: VAULT,
-        }
+        KEY_VAULT_URL.missing().into()
     }
 }
 
@@ -344,9 +311,9 @@ impl TargetSettings {
     /// [`SettingsError`] for the first setting that is missing or wrong.
     pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
         Ok(Self {
-            url: url(get, "TARGET_URL", "https://erp.contoso.com/api")?,
-            secret_name: required(get, "TARGET_SECRET_NAME", "erp-api-key")?,
-            roots: match get("TARGET_CA_FILE") {
+            url: TARGET_URL.url(get)?,
+            secret_name: TARGET_SECRET_NAME.required(get)?,
+            roots: match TARGET_CA_FILE.get(get) {
                 Some(path) => roots(&path)?,
                 None => Vec::new(),
             },
@@ -363,67 +330,26 @@ fn roots(path: &str) -> Result<Vec<reqwest::Certificate>, SettingsError> {
             _ => "the file holds no certificate in PEM".into(),
         },
     };
-    Err(SettingsError::Invalid {
-        name: "TARGET_CA_FILE",
-        problem,
-        example: "/home/site/wwwroot/contoso-root.pem",
-    })
+    Err(TARGET_CA_FILE.invalid(problem).into())
 }
-
-const CONNECTION_STRING: &str = "Endpoint=sb://localhost;SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;";
 
 fn bus(get: Lookup<'_>) -> Result<BusSetting, SettingsError> {
     // The same two names, and the same precedence, as the host's own trigger connection "ServiceBus".
-    if let Some(text) = get("ServiceBus") {
+    if let Some(text) = ServiceBus.get(get) {
         return Ok(BusSetting::ConnectionString(text));
     }
-    get("ServiceBus__fullyQualifiedNamespace")
-        .map(BusSetting::Namespace)
-        .ok_or(SettingsError::Missing {
-            name: "ServiceBus__fullyQualifiedNamespace",
-            example: "contoso.servicebus.windows.net",
-        })
+    let namespace = ServiceBus__fullyQualifiedNamespace.required(get)?;
+    Ok(BusSetting::Namespace(namespace))
 }
 
 fn identity(get: Lookup<'_>) -> CredentialKind {
     // App Service sets this pair exactly where a managed identity can be had.
-    if get("IDENTITY_ENDPOINT").is_some() {
+    if IDENTITY_ENDPOINT.get(get).is_some() {
         CredentialKind::ManagedIdentity {
-            client_id: get("AZURE_CLIENT_ID"),
+            client_id: AZURE_CLIENT_ID.get(get),
         }
     } else {
         CredentialKind::Developer
-    }
-}
-
-pub(crate) fn required(
-    get: Lookup<'_>,
-    name: &'static str,
-    example: &'static str,
-) -> Result<String, SettingsError> {
-    get(name).ok_or(SettingsError::Missing { name, example })
-}
-
-pub(crate) fn url(
-    get: Lookup<'_>,
-    name: &'static str,
-    example: &'static str,
-) -> Result<Url, SettingsError> {
-    let text = required(get, name, example)?;
-    let url = Url::parse(&text).map_err(|e| SettingsError::Invalid {
-        name,
-        problem: e.to_string(),
-        example,
-    })?;
-    if matches!(url.scheme(), "http" | "https") && url.has_host() {
-        Ok(url)
-    } else {
-        let problem = "it is not an http(s) address".to_owned();
-        Err(SettingsError::Invalid {
-            name,
-            problem,
-            example,
-        })
     }
 }
 
@@ -432,48 +358,7 @@ pub(crate) fn url(
 /// # Errors
 /// When it is not set.
 pub fn rejected_queue(get: Lookup<'_>) -> Result<String, SettingsError> {
-    required(get, "REJECTED_QUEUE", "outbound-rejected")
-}
-
-fn flag(
-    get: Lookup<'_>,
-    name: &'static str,
-    example: &'static str,
-    default: bool,
-) -> Result<bool, SettingsError> {
-    match get(name).as_deref() {
-        None => Ok(default),
-        Some("true") => Ok(true),
-        Some("false") => Ok(false),
-        Some(_) => Err(SettingsError::Invalid {
-            name,
-            problem: "it is neither true nor false".into(),
-            example,
-        }),
-    }
-}
-
-/// A setting in seconds, fractions allowed.
-///
-/// # Errors
-/// When it is there and no number between 0.1 and 86400.
-pub fn seconds(
-    get: Lookup<'_>,
-    name: &'static str,
-    example: &'static str,
-    default: f64,
-) -> Result<Duration, SettingsError> {
-    let Some(text) = get(name) else {
-        return Ok(Duration::from_secs_f64(default));
-    };
-    match text.parse::<f64>() {
-        Ok(s) if s.is_finite() && (0.1..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
-        _ => Err(SettingsError::Invalid {
-            name,
-            problem: "it is not a number of seconds between 0.1 and 86400".into(),
-            example,
-        }),
-    }
+    Ok(REJECTED_QUEUE.required(get)?)
 }
 
 #[cfg(test)]
@@ -513,7 +398,7 @@ mod tests {
         assert_eq!(two, ["sync.json", "sync.warehouse.json"]);
         for (text, problem) in [("sync.json,", "is empty"), ("a.json,a.json", "twice")] {
             let error = read(Some(text)).unwrap_err().to_string();
-            let example = "e.g. SYNC_FILES=sync.json,sync.warehouse.json";
+            let example = &"e.g. SYNC_FILES=sync.json,sync.warehouse.json";
             assert!(
                 error.contains(problem) && error.contains(example),
                 "{error}"

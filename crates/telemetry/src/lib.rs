@@ -13,7 +13,7 @@ mod in_span;
 mod ingestion;
 mod logs;
 mod sampler;
-mod settings;
+pub mod settings;
 mod shorten;
 
 use std::sync::Arc;
@@ -40,7 +40,7 @@ use shorten::ShorteningLogs;
 pub use ingestion::{Bearer, SCOPE};
 pub use logs::{Level, init_stderr};
 pub use sampler::KEEP;
-pub use settings::{TelemetrySettings, WrongSetting};
+pub use settings::TelemetrySettings;
 pub use shorten::start_of;
 
 /// Target of the spans that are exported.

@@ -2,7 +2,73 @@
 
 use std::time::Duration;
 
+use app_settings::{Kind, Lookup, Reader, Setting, SettingError, table};
+
 use crate::logs::Level;
+
+table! {
+    /// What is told of the work, and to whom.
+    TELEMETRY:
+
+    /// What of the log is written to stdout, where the host reads it.
+    LOG_LEVEL = Setting::text("log level, or levels by target", "info,sync_core=debug")
+        .default("info");
+
+    /// Application Insights. Its key is no secret where only identities may write.
+    APPLICATIONINSIGHTS_CONNECTION_STRING = Setting::text(
+        "connection string",
+        "InstrumentationKey=00000000-0000-0000-0000-000000000000;IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/",
+    )
+    .without("nothing is sent there");
+
+    /// Telemetry is sent with an identity's token. The apps look only whether it is there, and use their own
+    /// identity; the host reads `ClientId`.
+    APPLICATIONINSIGHTS_AUTHENTICATION_STRING = Setting::text(
+        "text",
+        "Authorization=AAD;ClientId=11111111-2222-3333-4444-555555555555",
+    )
+    .without("sent without a token");
+
+    /// Percent of the invocations whose telemetry is kept; failures, and changes that failed before, always are.
+    TELEMETRY_SAMPLING_PERCENT = Setting::new(Kind::Decimal { unit: "percent", least: 0.0, most: 100.0 }, "20")
+        .default("100");
+
+    /// What of the log goes to Application Insights.
+    TELEMETRY_LOG_LEVEL = Setting::text("log level, or levels by target", "info").default("warn");
+
+    /// Metrics are sent this often.
+    TELEMETRY_METRICS_SECONDS = Setting::new(Kind::Decimal { unit: "seconds", least: 0.1, most: 3_600.0 }, "30")
+        .default("60");
+
+    /// An OpenTelemetry collector that gets telemetry as well.
+    OTEL_EXPORTER_OTLP_ENDPOINT = Setting::text("address", "http://localhost:4318")
+        .without("nothing is sent there");
+
+    /// Headers for it. Read by the exporter itself, as are the other `OTEL_EXPORTER_OTLP_*` of its documentation.
+    OTEL_EXPORTER_OTLP_HEADERS = Setting::text("comma list of `name=value`", "api-key=...")
+        .without("none")
+        .secret();
+}
+
+table! {
+    /// Names of what runs, which the platform sets.
+    NAMES:
+
+    /// Name of the app on the Application Map.
+    WEBSITE_SITE_NAME = Setting::text("name", "func-inbound-dvsync-dev")
+        .without("`inbound-fn`, `outbound-fn`")
+        .by(Reader::SetByPlatform);
+
+    /// Name of the instance.
+    WEBSITE_INSTANCE_ID = Setting::text("name", "3f2b7c")
+        .without("`HOSTNAME` and the process id")
+        .by(Reader::SetByPlatform);
+
+    /// Name of the machine.
+    HOSTNAME = Setting::text("name", "worker-1")
+        .default("local")
+        .by(Reader::SetByPlatform);
+}
 
 /// What is exported, and where to.
 #[derive(Clone)]
@@ -27,48 +93,25 @@ pub struct TelemetrySettings {
     pub instance: String,
 }
 
-/// A setting that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("setting {name} is {value:?}, which is not {expected}; use for example {name}={example}")]
-pub struct WrongSetting {
-    /// Its name.
-    pub name: &'static str,
-    /// Its value.
-    pub value: String,
-    expected: &'static str,
-    example: &'static str,
-}
-
 impl TelemetrySettings {
     /// Reads the app settings. `app` names an app that the platform gives no name.
     ///
     /// # Errors
-    /// [`WrongSetting`], for the first one.
-    pub fn read(
-        settings: &dyn Fn(&str) -> Option<String>,
-        app: &str,
-    ) -> Result<Self, WrongSetting> {
-        let given = |name: &str| settings(name).filter(|value| !value.trim().is_empty());
-        let authentication = given("APPLICATIONINSIGHTS_AUTHENTICATION_STRING");
-        let instance = given("WEBSITE_INSTANCE_ID").unwrap_or_else(|| {
-            let host = given("HOSTNAME").unwrap_or_else(|| "local".into());
-            format!("{host}-{}", std::process::id())
-        });
+    /// [`SettingError`], for the first one that is wrong.
+    pub fn read(get: Lookup<'_>, app: &str) -> Result<Self, SettingError> {
+        let instance = match WEBSITE_INSTANCE_ID.get(get) {
+            Some(instance) => instance,
+            None => format!("{}-{}", HOSTNAME.required(get)?, std::process::id()),
+        };
         Ok(Self {
-            connection_string: connection_string(given("APPLICATIONINSIGHTS_CONNECTION_STRING"))?,
-            by_identity: authentication.is_some(),
-            otlp: given("OTEL_EXPORTER_OTLP_ENDPOINT").is_some(),
-            sampling_percent: number(&given, "TELEMETRY_SAMPLING_PERCENT", "100", 0.0, 100.0)?,
-            metrics_every: Duration::from_secs_f64(number(
-                &given,
-                "TELEMETRY_METRICS_SECONDS",
-                "60",
-                0.1,
-                3_600.0,
-            )?),
-            log_level: level(&given, "TELEMETRY_LOG_LEVEL", "warn")?,
-            stdout_level: level(&given, "LOG_LEVEL", "info")?,
-            role: given("WEBSITE_SITE_NAME").unwrap_or_else(|| app.to_owned()),
+            connection_string: connection_string(get)?,
+            by_identity: APPLICATIONINSIGHTS_AUTHENTICATION_STRING.get(get).is_some(),
+            otlp: OTEL_EXPORTER_OTLP_ENDPOINT.get(get).is_some(),
+            sampling_percent: TELEMETRY_SAMPLING_PERCENT.number(get)?,
+            metrics_every: TELEMETRY_METRICS_SECONDS.duration(get)?,
+            log_level: level(&TELEMETRY_LOG_LEVEL, get)?,
+            stdout_level: level(&LOG_LEVEL, get)?,
+            role: WEBSITE_SITE_NAME.get(get).unwrap_or_else(|| app.to_owned()),
             instance,
         })
     }
@@ -80,43 +123,16 @@ impl TelemetrySettings {
     }
 }
 
-type Given<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-fn number(
-    given: Given<'_>,
-    name: &'static str,
-    example: &'static str,
-    least: f64,
-    most: f64,
-) -> Result<f64, WrongSetting> {
-    let value = given(name).unwrap_or_else(|| example.to_owned());
-    let number = value.trim().parse().ok();
-    let number = number.filter(|number| (least..=most).contains(number));
-    number.ok_or(WrongSetting {
-        name,
-        value,
-        expected: "a number in its range",
-        example,
-    })
+fn level(setting: &Setting, get: Lookup<'_>) -> Result<Level, SettingError> {
+    let parsed = Level::parse(&setting.required(get)?);
+    parsed.ok_or_else(|| setting.invalid("it is not a log level, or levels by target"))
 }
 
-fn level(
-    given: Given<'_>,
-    name: &'static str,
-    example: &'static str,
-) -> Result<Level, WrongSetting> {
-    let value = given(name).unwrap_or_else(|| example.to_owned());
-    Level::parse(&value).ok_or(WrongSetting {
-        name,
-        value,
-        expected: "a log level, or levels by target",
-        example,
-    })
-}
-
-fn connection_string(value: Option<String>) -> Result<Option<String>, WrongSetting> {
-    const NAME: &str = "APPLICATIONINSIGHTS_CONNECTION_STRING";
-    let Some(value) = value else { return Ok(None) };
+fn connection_string(get: Lookup<'_>) -> Result<Option<String>, SettingError> {
+    let setting = APPLICATIONINSIGHTS_CONNECTION_STRING;
+    let Some(value) = setting.get(get) else {
+        return Ok(None);
+    };
     let has_key = value.split(';').any(|part| {
         let part = part.trim().to_ascii_lowercase();
         part.strip_prefix("instrumentationkey=")
@@ -125,11 +141,34 @@ fn connection_string(value: Option<String>) -> Result<Option<String>, WrongSetti
     if has_key {
         return Ok(Some(value));
     }
-    Err(WrongSetting {
-        name: NAME,
-        // Its key is no secret where identities are asked for, but it is nobody's business in a log.
-        value: format!("{} characters", value.len()),
-        expected: "a connection string with an InstrumentationKey",
-        example: "InstrumentationKey=…;IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/",
-    })
+    Err(setting.invalid("it is not a connection string with an InstrumentationKey"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_and_examples_can_be_read_and_a_wrong_value_is_named_and_not_repeated() {
+        TelemetrySettings::read(&|_| None, "app").unwrap();
+        for setting in TELEMETRY {
+            let get = |name: &str| (name == setting.name).then(|| setting.example.to_owned());
+            TelemetrySettings::read(&get, "app").unwrap();
+        }
+        for setting in [
+            APPLICATIONINSIGHTS_CONNECTION_STRING,
+            TELEMETRY_SAMPLING_PERCENT,
+            TELEMETRY_METRICS_SECONDS,
+            TELEMETRY_LOG_LEVEL,
+            LOG_LEVEL,
+        ] {
+            let get = |name: &str| (name == setting.name).then(|| "a=secret=b".to_owned());
+            let error = TelemetrySettings::read(&get, "app").err().unwrap();
+            let text = error.to_string();
+            assert!(
+                text.contains(setting.name) && !text.contains("secret"),
+                "{text}"
+            );
+        }
+    }
 }

@@ -127,6 +127,7 @@ impl World {
             seed: 1,
             form: setup.form,
             ports: Default::default(),
+            target_key: None,
             instances: 1,
             sessions: setup.sessions,
             telemetry: Some(Default::default()),

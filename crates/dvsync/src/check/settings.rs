@@ -4,81 +4,37 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sync_core::settings::{
-    Lookup, Settings, SettingsError, TargetSettings, VaultSettings, rejected_queue, seconds,
+use function_app::settings;
+use sync_core::settings::table::{
+    INVOCATION_DEADLINE_SECONDS, LAG_OBJECTIVE_SECONDS, SESSIONS, SWEEP_LEASE_SECONDS,
 };
+use sync_core::settings::{
+    Lookup, SettingError, Settings, SettingsError, TargetSettings, VaultSettings, rejected_queue,
+};
+use telemetry::TelemetrySettings;
 use url::{Host, Url};
 
 use super::finding::Report;
 use super::near::nearest;
 use super::package::{Package, SettingsFile};
 
-/// Settings of the two apps, and those of the platform that are easy to misspell.
-const KNOWN: [&str; 48] = [
-    "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
-    "APPLICATIONINSIGHTS_CONNECTION_STRING",
-    "AZURE_AUTHORITY_HOST",
-    "AZURE_CLIENT_ID",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_TENANT_ID",
-    "AzureWebJobsStorage",
-    "DATAVERSE_CLIENT_CERTIFICATES",
-    "DATAVERSE_CLIENT_IDS",
-    "DATAVERSE_CLIENT_SECRETS",
-    "DATAVERSE_MAX_WAIT_SECONDS",
-    "DATAVERSE_MERGE_MS",
-    "DATAVERSE_MERGE_ROWS",
-    "DATAVERSE_REPORT_SECONDS",
-    "DATAVERSE_TENANT_ID",
-    "DATAVERSE_TIMEOUT_SECONDS",
-    "DATAVERSE_URL",
-    "FUNCTIONS_EXTENSION_VERSION",
-    "FUNCTIONS_WORKER_RUNTIME",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "INBOUND_QUEUE",
-    "INVOCATION_DEADLINE_SECONDS",
-    "KEY_VAULT_URL",
-    "KEY_VAULT_VERIFY_CHALLENGE",
-    "LAG_OBJECTIVE_SECONDS",
-    "LOG_LEVEL",
-    "NO_PROXY",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OUTBOUND_QUEUE",
-    "OUTBOUND_SUBSCRIPTION",
-    "OUTBOUND_TOPIC",
-    "REJECTED_QUEUE",
-    "SECRET_REFRESH_SECONDS",
-    "SESSIONS",
-    "SWEEP_LEASE_SECONDS",
-    "SWEEP_SCHEDULE",
-    "SYNC_FILES",
-    "ServiceBus",
-    "ServiceBus__credential",
-    "ServiceBus__fullyQualifiedNamespace",
-    "TARGET_CA_FILE",
-    "TARGET_SECRET_NAME",
-    "TARGET_URL",
-    "TELEMETRY_LOG_LEVEL",
-    "TELEMETRY_METRICS_SECONDS",
-    "TELEMETRY_SAMPLING_PERCENT",
-];
-
-/// The default of `INVOCATION_DEADLINE_SECONDS`.
-const DEADLINE: Duration = Duration::from_secs(120);
-
 /// How long the work on one message may take, and where that is said.
 pub(super) fn deadline(package: &Package) -> (Duration, &'static str) {
-    const NAME: &str = "INVOCATION_DEADLINE_SECONDS";
-    let set = package.setting(NAME).map(str::to_owned);
-    match set {
-        Some(text) => {
-            let read = seconds(&|_| Some(text.clone()), NAME, "120", 120.0);
-            (read.unwrap_or(DEADLINE), NAME)
-        }
-        None => (DEADLINE, "the default of INVOCATION_DEADLINE_SECONDS"),
+    let get = |name: &str| package.setting(name).map(str::to_owned);
+    let default = INVOCATION_DEADLINE_SECONDS.duration(&|_| None);
+    let default = default.unwrap_or_default();
+    let name = INVOCATION_DEADLINE_SECONDS.name;
+    if get(name).is_some() {
+        let read = INVOCATION_DEADLINE_SECONDS.duration(&get);
+        (read.unwrap_or(default), name)
+    } else {
+        (default, "the default of INVOCATION_DEADLINE_SECONDS")
     }
+}
+
+/// Whether anybody reads a setting of this name.
+fn known(name: &str) -> bool {
+    settings::all().any(|setting| setting.name == name)
 }
 
 /// Judges the settings, if there is a file of them.
@@ -87,10 +43,10 @@ pub(super) fn check(package: &Package, report: &mut Report) {
         return;
     };
     for name in settings.values.keys() {
-        if KNOWN.contains(&name.as_str()) || name.starts_with("AzureWebJobs.") {
+        if known(name) || name.starts_with("AzureWebJobs.") {
             continue;
         }
-        if let Some(known) = nearest(name, KNOWN)
+        if let Some(known) = nearest(name, settings::all().map(|setting| setting.name))
             && settings.get(known).is_none()
         {
             report.add(
@@ -127,15 +83,19 @@ fn outbound(get: Lookup<'_>) -> Result<(), SettingsError> {
     if VaultSettings::read(get)?.is_none() {
         return Err(VaultSettings::missing());
     }
-    if get("SESSIONS").as_deref() == Some("true") {
+    if SESSIONS.flag(get)? {
         rejected_queue(get)?;
     }
+    TelemetrySettings::read(get, "outbound-fn")?;
     Ok(())
 }
 
 fn inbound(get: Lookup<'_>) -> Result<(), SettingsError> {
     Settings::check(get)?;
-    seconds(get, "SWEEP_LEASE_SECONDS", "60", 60.0).map(drop)
+    SWEEP_LEASE_SECONDS.duration(get)?;
+    LAG_OBJECTIVE_SECONDS.duration(get)?;
+    TelemetrySettings::read(get, "inbound-fn")?;
+    Ok(())
 }
 
 /// The apps stop at the first wrong setting. Here each is replaced by a value that would do, and they
@@ -157,7 +117,7 @@ fn every(settings: &SettingsFile, read: &Reader, report: &mut Report) {
             replaced.borrow_mut().insert(name, value).is_none()
         };
         let new = match error {
-            SettingsError::Missing { name, example } => replace(
+            SettingsError::Setting(SettingError::Missing { name, example }) => replace(
                 name,
                 example,
                 "is missing".into(),
@@ -166,11 +126,11 @@ fn every(settings: &SettingsFile, read: &Reader, report: &mut Report) {
                     None => format!("set it, e.g. {name}={example}"),
                 },
             ),
-            SettingsError::Invalid {
+            SettingsError::Setting(SettingError::Invalid {
                 name,
                 problem,
                 example,
-            } => replace(
+            }) => replace(
                 name,
                 example,
                 format!("is not usable: {problem}"),
@@ -206,7 +166,7 @@ fn every(settings: &SettingsFile, read: &Reader, report: &mut Report) {
 
 fn misspelt<'a>(settings: &'a SettingsFile, name: &str) -> Option<&'a str> {
     let names = settings.values.keys().map(String::as_str);
-    nearest(name, names.filter(|n| !KNOWN.contains(n)))
+    nearest(name, names.filter(|n| !known(n)))
 }
 
 /// Rows, tokens and keys go there.

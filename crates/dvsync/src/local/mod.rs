@@ -106,6 +106,9 @@ const PORTS: Ports = Ports {
 
 const PAGE_PORT: u16 = 8300;
 
+/// The target's key, for the same reason.
+const TARGET_KEY: &str = "local-key";
+
 /// Runs it.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let interactive = !options.exit_when_drained;
@@ -143,6 +146,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         } else {
             Ports::default()
         },
+        target_key: interactive.then(|| TARGET_KEY.to_owned()),
         telemetry: (!options.no_telemetry).then(|| TelemetryConfig {
             file: options.telemetry_file.clone(),
         }),

@@ -322,8 +322,11 @@ impl Show {
         );
         if let Some(insights) = &stack.insights {
             let url = crate::trace::url_option(&insights.items_url());
+            // As this was started: who came by `cargo run` has no dvsync on the PATH.
+            let dvsync = std::env::args().next();
+            let dvsync = dvsync.as_deref().unwrap_or("dvsync");
             let text = format!(
-                "4. See everything that happened to that row:\n   dvsync trace account:{account}{url}\n"
+                "4. See everything that happened to that row:\n   {dvsync} trace account:{account}{url}\n"
             );
             self.line(&mut state, &text);
         }

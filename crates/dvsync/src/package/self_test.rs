@@ -45,6 +45,7 @@ pub(super) async fn run(dist: &Path, topic: bool) -> anyhow::Result<Uuid> {
         seed: 1,
         form: if topic { Form::Topic } else { Form::Queue },
         ports: Ports::default(),
+        target_key: None,
         settings: [("SYNC_FILES".to_owned(), "sync.json".to_owned())].into(),
         instances: 1,
         sessions: false,

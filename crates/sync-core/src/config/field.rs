@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::format_description::OwnedFormatItem;
 
 use super::finding::Findings;
@@ -38,8 +38,11 @@ pub(super) enum FieldFile {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ColumnFile {
-    /// The column, e.g. `name` or `primarycontactid/emailaddress1`.
+    /// The column.
+    #[schemars(example = &"parentcustomerid_account/name")]
     column: String,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
 
@@ -48,6 +51,7 @@ pub(super) struct ColumnFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct ConstantFile {
     /// The value.
+    #[schemars(example = &"dynamics365")]
     constant: Value,
 }
 
@@ -56,12 +60,17 @@ pub(super) struct ConstantFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct OptionsFile {
     /// The choice column; a yes/no column has the values `true` and `false`.
+    #[schemars(example = &"statecode")]
     column: String,
-    /// What each of its values is called in the target, e.g. `{"1": "ACC", "2": "AGR"}`.
+    /// What each of its values is called in the target.
+    #[schemars(example = json!({"0": "active", "1": "inactive"}))]
     options: BTreeMap<String, Value>,
     /// What a value that is not in `options` becomes. Without it such a row is rejected.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(example = &"other")]
     default: Option<Value>,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
 
@@ -70,12 +79,17 @@ pub(super) struct OptionsFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct MultiSelectFile {
     /// The choices column.
+    #[schemars(example = &"new_languages")]
     column: String,
-    /// What each of its values is called in the target, e.g. `{"100": "de", "101": "en"}`.
+    /// What each of its values is called in the target.
+    #[schemars(example = json!({"100": "de", "101": "en"}))]
     multi_select: BTreeMap<String, Value>,
     /// What a value that is not in `multiSelect` becomes. Without it such a row is rejected.
     #[serde(default, deserialize_with = "present")]
+    #[schemars(example = &"other")]
     default: Option<Value>,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
 
@@ -84,17 +98,24 @@ pub(super) struct MultiSelectFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct MoneyFile {
     /// The money or decimal column.
+    #[schemars(example = &"creditlimit")]
     column: String,
     /// How it is written.
     money: MoneyFormat,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
+
+/// The most digits after the point.
+const MOST_DECIMALS: u32 = 10;
 
 /// How a decimal number is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MoneyFormat {
-    /// Digits after the point, at most 10.
+    /// Digits after the point.
+    #[schemars(range(min = 0, max = MOST_DECIMALS), example = 2)]
     pub decimals: u32,
     /// As a text, a number, or a whole number of the smallest unit.
     #[serde(rename = "as", default)]
@@ -135,10 +156,14 @@ pub enum Rounding {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct DateFile {
     /// The date column.
+    #[schemars(example = &"birthdate")]
     column: String,
     /// `rfc3339`, `unixSeconds`, or a format such as `[year]-[month]-[day]`, whose components are
     /// listed at <https://time-rs.github.io/book/api/format-description.html>.
+    #[schemars(example = &"[year]-[month]-[day]")]
     date: String,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
 
@@ -148,9 +173,13 @@ pub(super) struct DateFile {
 pub(super) struct ExpressionFile {
     /// In jq, without definitions, folds, assignments and filters without end. Nothing (`empty`) leaves
     /// the member out.
+    #[schemars(example = &"[.firstname, .lastname] | map(select(. != null)) | join(\" \")")]
     expression: String,
     /// The columns it sees, and no others; one behind a lookup is `."primarycontactid/emailaddress1"`.
+    #[schemars(example = json!(["firstname", "lastname"]))]
     reads: Vec<String>,
+    /// What becomes of null; by default what the table's `nulls` says.
+    #[schemars(example = &"omit")]
     if_null: Option<NullPolicy>,
 }
 
@@ -159,7 +188,10 @@ pub(super) struct ExpressionFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct ObjectFile {
     /// Its members.
-    #[schemars(with = "BTreeMap<String, FieldFile>")]
+    #[schemars(
+        with = "BTreeMap<String, FieldFile>",
+        example = json!({"street": "address1_line1", "city": "address1_city"})
+    )]
     object: BTreeMap<String, Value>,
 }
 
@@ -385,10 +417,13 @@ impl Field {
             }
             ["money"] => {
                 let file: MoneyFile = read::value(json, findings)?;
-                if file.money.decimals > 10 {
+                if file.money.decimals > MOST_DECIMALS {
                     findings.add(
                         "money.decimals",
-                        format!("is {}, but must be at most 10", file.money.decimals),
+                        format!(
+                            "is {}, but must be at most {MOST_DECIMALS}",
+                            file.money.decimals
+                        ),
                     );
                 }
                 let column = ColumnPath::check(file.column, &mut findings.below("column"));

@@ -21,8 +21,10 @@ use crate::policy::{RetryPolicy, RetrySettings};
 pub(super) struct SyncFile {
     /// Where an editor finds this file's schema.
     #[serde(default, rename = "$schema")]
+    #[schemars(example = &"./sync.schema.json")]
     _schema: Option<String>,
-    /// Name of the target system in acknowledgements, e.g. `customer-api`.
+    /// Name of the target system in acknowledgements.
+    #[schemars(example = &"customer-api")]
     target_system: String,
     /// How the target system is called.
     #[serde(default)]

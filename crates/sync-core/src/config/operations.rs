@@ -6,7 +6,7 @@ use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::answers::{AnswerClass, Answers};
@@ -22,16 +22,21 @@ const TARGET_ROW_ID: &str = "{targetRowId}";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TableTargetFile {
-    /// Where the target holds one row, e.g. `/customers/{sourceRowId}`: what every call defaults to.
+    /// Where the target holds one row: what every call defaults to.
+    #[schemars(example = &"/contacts/{sourceRowId}")]
     path: String,
-    /// How a row is written there; by default `PUT`.
+    /// How a row is written there: by `PUT`, `POST`, `PATCH` or `DELETE`. By default `PUT`.
+    #[schemars(example = &"PUT")]
     method: Option<String>,
-    /// The statuses that mean success; by default any 2xx.
+    /// The statuses that mean success, from 200 to 299; by default all of them.
+    #[schemars(example = json!([200, 201]))]
     success: Option<Vec<u16>>,
     /// JSON pointer to the row's id in the target's answer; by default `/id`.
+    #[schemars(example = &"/id")]
     id: Option<String>,
     /// Answers that mean something else for this table; they win over `target.answers`.
     #[serde(default)]
+    #[schemars(example = json!({"409": "permanent"}))]
     answers: BTreeMap<String, AnswerClass>,
     /// How a row is deleted, where that is not `DELETE` at `path`.
     delete: Option<CallFile>,
@@ -43,15 +48,18 @@ pub(super) struct TableTargetFile {
     update: Option<CallFile>,
 }
 
-/// One call.
+/// One call. The methods: `PUT`, `POST`, `PATCH` and `DELETE`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct CallFile {
-    /// Its path below the target's URL, which may have a query.
+    /// Its path below the target's URL, which may have a query. By default the table's `path`; `create` needs one.
+    #[schemars(example = &"/contacts/{sourceRowId}")]
     path: Option<String>,
-    /// Its method.
+    /// Its method. By default `DELETE` to delete, `POST` to create, and the table's `method` to update.
+    #[schemars(example = &"POST")]
     method: Option<String>,
-    /// The statuses that mean success; by default any 2xx.
+    /// The statuses that mean success, from 200 to 299; by default all of them.
+    #[schemars(example = json!([200, 201]))]
     success: Option<Vec<u16>>,
 }
 
@@ -59,9 +67,11 @@ struct CallFile {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct FindFile {
-    /// Its path below the target's URL, e.g. `/customers?externalId={sourceRowId}`.
+    /// Its path below the target's URL.
+    #[schemars(example = &"/contacts?externalId={sourceRowId}")]
     path: String,
-    /// JSON pointer to the row's id in the answer, e.g. `/items/0/id`. No such value: no such row.
+    /// JSON pointer to the row's id in the answer. No such value: no such row.
+    #[schemars(example = &"/items/0/id")]
     id: String,
 }
 

@@ -25,7 +25,7 @@ mod tests {
         let checked_in = std::fs::read_to_string(FILE).unwrap();
         assert!(
             checked_in == text,
-            "sync.schema.json is out of date: UPDATE_GOLDEN=1 cargo test -p sync-core schema"
+            "sync.schema.json is out of date: UPDATE_GOLDEN=1 cargo test --workspace --lib schema"
         );
     }
 

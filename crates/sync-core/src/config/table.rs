@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::ack::AckColumns;
 use super::field::{self, ColumnPath, Field, FieldFile, Reads, check_navigation};
@@ -16,12 +16,17 @@ use crate::policy::{RetryPolicy, RetrySettings};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TableFile {
-    /// The table's entity set name, as it stands in Web API addresses, e.g. `accounts`.
+    /// The table's entity set name, as it stands in Web API addresses.
+    #[schemars(example = &"contacts")]
     entity_set: String,
-    /// The column that holds the row's id, e.g. `accountid`.
+    /// The column that holds the row's id.
+    #[schemars(example = &"contactid")]
     primary_key: String,
     /// The members of the payload, and what each is made of.
-    #[schemars(with = "BTreeMap<String, FieldFile>")]
+    #[schemars(
+        with = "BTreeMap<String, FieldFile>",
+        example = json!({"lastName": "lastname", "source": {"constant": "dynamics365"}})
+    )]
     fields: BTreeMap<String, Value>,
     /// What becomes of a member whose column is null, where the field has no `ifNull`.
     #[serde(default)]
@@ -41,6 +46,7 @@ pub(super) struct TableFile {
     retry: Option<RetrySettings>,
     /// Columns whose values may appear in logs, errors and previews. All others never do.
     #[serde(default)]
+    #[schemars(example = json!(["jobtitle"]))]
     log_columns: Vec<String>,
 }
 
@@ -76,10 +82,11 @@ pub enum NullPolicy {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RequirementFile {
-    /// The navigation property of the lookup that leads there, e.g. `parentcustomerid_account`. A lookup
-    /// that leads nowhere requires nothing.
+    /// The navigation property of the lookup that leads there. A lookup that leads nowhere requires nothing.
+    #[schemars(example = &"parentcustomerid_account")]
     lookup: String,
     /// The table it leads to, which must be one of `tables`.
+    #[schemars(example = &"account")]
     table: String,
 }
 

@@ -7,7 +7,12 @@ use url::Url;
 
 use super::{DataverseOptions, Merging};
 use crate::credentials::{Application, Proof};
-use crate::settings::{Lookup, SettingsError, required, seconds, url};
+use crate::settings::table::{
+    AZURE_AUTHORITY_HOST, DATAVERSE_CLIENT_CERTIFICATES, DATAVERSE_CLIENT_IDS,
+    DATAVERSE_CLIENT_SECRETS, DATAVERSE_MAX_WAIT_SECONDS, DATAVERSE_MERGE_MS, DATAVERSE_MERGE_ROWS,
+    DATAVERSE_REPORT_SECONDS, DATAVERSE_TENANT_ID, DATAVERSE_TIMEOUT_SECONDS, DATAVERSE_URL,
+};
+use crate::settings::{Lookup, SettingError};
 
 /// What the Dataverse client is set up with.
 #[derive(Debug, Clone)]
@@ -39,11 +44,11 @@ impl DataverseSettings {
     /// Reads them.
     ///
     /// # Errors
-    /// [`SettingsError`] for the first setting that is missing or wrong.
-    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
+    /// [`SettingError`] for the first setting that is missing or wrong.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingError> {
         let merging = Merging {
-            linger: Duration::from_millis(number(get, "DATAVERSE_MERGE_MS", "3", 3, 0..=1000)?),
-            rows: number(get, "DATAVERSE_MERGE_ROWS", "50", 50, 1..=200)? as usize,
+            linger: Duration::from_millis(DATAVERSE_MERGE_MS.whole(get)?),
+            rows: DATAVERSE_MERGE_ROWS.whole(get)? as usize,
         };
         let client_ids = client_ids(get)?;
         let applications = applications(get)?;
@@ -51,11 +56,11 @@ impl DataverseSettings {
         Ok(Self {
             authority: authority(get)?,
             applications,
-            url: url(get, "DATAVERSE_URL", "https://contoso.crm4.dynamics.com")?,
+            url: DATAVERSE_URL.url(get)?,
             client_ids,
-            timeout: seconds(get, "DATAVERSE_TIMEOUT_SECONDS", "30", 30.0)?,
-            longest_wait: seconds(get, "DATAVERSE_MAX_WAIT_SECONDS", "10", 10.0)?,
-            report_every: seconds(get, "DATAVERSE_REPORT_SECONDS", "60", 60.0)?,
+            timeout: DATAVERSE_TIMEOUT_SECONDS.duration(get)?,
+            longest_wait: DATAVERSE_MAX_WAIT_SECONDS.duration(get)?,
+            report_every: DATAVERSE_REPORT_SECONDS.duration(get)?,
             merging,
         })
     }
@@ -72,37 +77,27 @@ impl DataverseSettings {
     }
 }
 
-fn client_ids(get: Lookup<'_>) -> Result<Vec<String>, SettingsError> {
-    let list = get("DATAVERSE_CLIENT_IDS").unwrap_or_default();
+fn client_ids(get: Lookup<'_>) -> Result<Vec<String>, SettingError> {
+    let list = DATAVERSE_CLIENT_IDS.get(get).unwrap_or_default();
     let ids = list.split(',').map(str::trim).filter(|id| !id.is_empty());
     ids.map(|id| {
         uuid::Uuid::parse_str(id)
             .map(|id| id.to_string())
-            .map_err(|_| SettingsError::Invalid {
-                name: "DATAVERSE_CLIENT_IDS",
-                problem: "it is not a comma list of client ids".into(),
-                example: "11111111-2222-3333-4444-555555555555,66666666-7777-8888-9999-000000000000",
-            })
+            .map_err(|_| DATAVERSE_CLIENT_IDS.invalid("it is not a comma list of client ids"))
     })
     .collect()
 }
 
-const APPLICATION: &str = "11111111-2222-3333-4444-555555555555=dataverse-sync-two";
-
-fn applications(get: Lookup<'_>) -> Result<Vec<Application>, SettingsError> {
+fn applications(get: Lookup<'_>) -> Result<Vec<Application>, SettingError> {
     let mut applications = Vec::new();
-    for (name, proof) in [
-        ("DATAVERSE_CLIENT_SECRETS", Proof::ClientSecret),
-        ("DATAVERSE_CLIENT_CERTIFICATES", Proof::Certificate),
+    for (setting, proof) in [
+        (DATAVERSE_CLIENT_SECRETS, Proof::ClientSecret),
+        (DATAVERSE_CLIENT_CERTIFICATES, Proof::Certificate),
     ] {
-        let list = get(name).unwrap_or_default();
+        let list = setting.get(get).unwrap_or_default();
         for item in list.split(',').map(str::trim).filter(|i| !i.is_empty()) {
             let (client_id, secret_name) =
-                application(item).map_err(|problem| SettingsError::Invalid {
-                    name,
-                    problem: problem.into(),
-                    example: APPLICATION,
-                })?;
+                application(item).map_err(|problem| setting.invalid(problem))?;
             applications.push(Application {
                 tenant: tenant(get)?,
                 client_id,
@@ -129,83 +124,42 @@ fn application(item: &str) -> Result<(String, String), &'static str> {
     Ok((client_id.to_string(), secret.to_owned()))
 }
 
-fn tenant(get: Lookup<'_>) -> Result<String, SettingsError> {
-    const NAME: &str = "DATAVERSE_TENANT_ID";
-    const EXAMPLE: &str = "99999999-8888-7777-6666-555555555555";
-    let tenant = required(get, NAME, EXAMPLE)?;
+fn tenant(get: Lookup<'_>) -> Result<String, SettingError> {
+    let tenant = DATAVERSE_TENANT_ID.required(get)?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     if tenant.chars().all(fits) {
         return Ok(tenant);
     }
-    Err(SettingsError::Invalid {
-        name: NAME,
-        problem: "it is neither the id nor a domain of a directory".into(),
-        example: EXAMPLE,
-    })
+    Err(DATAVERSE_TENANT_ID.invalid("it is neither the id nor a domain of a directory"))
 }
 
-fn authority(get: Lookup<'_>) -> Result<Url, SettingsError> {
-    const NAME: &str = "AZURE_AUTHORITY_HOST";
-    const PUBLIC: &str = "https://login.microsoftonline.com";
-    let with_default = |name: &str| get(name).or_else(|| Some(PUBLIC.to_owned()));
-    let authority = url(&with_default, NAME, PUBLIC)?;
+fn authority(get: Lookup<'_>) -> Result<Url, SettingError> {
+    let authority = AZURE_AUTHORITY_HOST.url(get)?;
     if authority.scheme() == "https" {
         return Ok(authority);
     }
-    Err(SettingsError::Invalid {
-        name: NAME,
-        problem: "secrets are only sent over https".into(),
-        example: PUBLIC,
-    })
+    Err(AZURE_AUTHORITY_HOST.invalid("secrets are only sent over https"))
 }
 
 /// Twice the same identity would be two governors for one budget.
-fn once_each(client_ids: &[String], applications: &[Application]) -> Result<(), SettingsError> {
+fn once_each(client_ids: &[String], applications: &[Application]) -> Result<(), SettingError> {
     let mut seen = BTreeSet::new();
     let of_applications = applications.iter().map(|a| &a.client_id);
     for client_id in client_ids.iter().chain(of_applications) {
         if !seen.insert(client_id) {
-            return Err(SettingsError::Invalid {
-                name: "DATAVERSE_CLIENT_SECRETS",
-                problem: format!(
-                    "{client_id} is listed twice in DATAVERSE_CLIENT_IDS, DATAVERSE_CLIENT_SECRETS and DATAVERSE_CLIENT_CERTIFICATES together"
-                ),
-                example: APPLICATION,
-            });
+            return Err(DATAVERSE_CLIENT_SECRETS.invalid(format!(
+                "{client_id} is listed twice in DATAVERSE_CLIENT_IDS, DATAVERSE_CLIENT_SECRETS and DATAVERSE_CLIENT_CERTIFICATES together"
+            )));
         }
     }
     Ok(())
-}
-
-fn number(
-    get: Lookup<'_>,
-    name: &'static str,
-    example: &'static str,
-    default: u64,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<u64, SettingsError> {
-    let Some(text) = get(name) else {
-        return Ok(default);
-    };
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(number),
-        _ => Err(SettingsError::Invalid {
-            name,
-            problem: format!(
-                "it is not a whole number from {} to {}",
-                range.start(),
-                range.end()
-            ),
-            example,
-        }),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> Result<DataverseSettings, SettingsError> {
+    fn read(pairs: &[(&str, &str)]) -> Result<DataverseSettings, SettingError> {
         let url = ("DATAVERSE_URL", "https://contoso.crm4.dynamics.com");
         let pairs: std::collections::BTreeMap<_, _> = pairs.iter().copied().chain([url]).collect();
         DataverseSettings::read(&|name| pairs.get(name).map(|v| (*v).to_owned()))

@@ -2,12 +2,13 @@
 
 use http::HeaderName;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 use super::super::finding::Findings;
 
-#[derive(Debug, Deserialize, JsonSchema)]
+/// How the app proves to the target who it is.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(
     tag = "kind",
     rename_all = "camelCase",
@@ -26,20 +27,25 @@ pub(super) enum AuthFile {
     /// The secret is a password, sent with the user's name as `Authorization: Basic`.
     Basic {
         /// The user.
+        #[schemars(example = &"svc")]
         user: String,
     },
     /// The secret is a client secret, for which the token endpoint gives access tokens.
     #[serde(rename = "oauth2")]
     OAuth2 {
-        /// The token endpoint.
+        /// The token endpoint, over https.
+        #[schemars(example = &"https://login.contoso.com/oauth2/token")]
         token_url: String,
         /// The app's client id there.
+        #[schemars(example = &"dataverse-sync")]
         client_id: String,
         /// What access is asked for.
+        #[schemars(example = &"https://erp.contoso.com/.default")]
         scope: Option<String>,
         /// The API that the token is for, where the token endpoint wants to know it.
+        #[schemars(example = &"https://erp.contoso.com")]
         audience: Option<String>,
-        /// Where the client secret goes: into the `body`, or into the `header` as basic authentication.
+        /// Where the client secret goes.
         #[serde(default)]
         client_authentication: ClientAuthentication,
     },
@@ -48,11 +54,14 @@ pub(super) enum AuthFile {
     ClientCertificate {},
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+/// Where the client secret goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum ClientAuthentication {
+    /// Into the request's body.
     #[default]
     Body,
+    /// Into a header, as basic authentication.
     Header,
 }
 

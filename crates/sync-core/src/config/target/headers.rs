@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::super::finding::Findings;
 use super::{TargetAuth, TargetConfig};
 
-#[derive(Debug, Deserialize, JsonSchema)]
+/// Names of the headers that go with each call; null: not sent.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct HeadersFile {
-    /// The same for the tries of one decision to deliver.
+    /// Of the header that is the same for the tries of one decision to deliver.
     idempotency_key: Option<String>,
-    /// Version of the row, for targets that refuse older ones.
+    /// Of the header with the row's version, for targets that refuse older ones.
     version: Option<String>,
-    /// Of the change that led to the call.
+    /// Of the header with the correlation id of the change that led to the call.
     correlation_id: Option<String>,
 }
 

@@ -33,8 +33,10 @@ pub struct Rate {
     pub burst: NonZeroU32,
 }
 
-const MOST_CONCURRENT: u32 = 10_000;
-const MOST_PER_SECOND: f64 = 100_000.0;
+pub(super) const MOST_CONCURRENT: u32 = 10_000;
+pub(super) const LEAST_PER_SECOND: f64 = 0.001;
+pub(super) const MOST_PER_SECOND: f64 = 100_000.0;
+pub(super) const LONGEST_WAIT_SECONDS: f64 = 60.0;
 
 impl LimitsFile {
     pub(super) fn check(&self, findings: &mut Findings<'_>) -> Option<TargetLimits> {
@@ -54,7 +56,12 @@ impl LimitsFile {
             }
             (Some(per_second), burst) => rate(per_second, burst, findings),
         };
-        let wait = super::seconds(self.max_wait_seconds, 60.0, "maxWaitSeconds", findings);
+        let wait = super::seconds(
+            self.max_wait_seconds,
+            LONGEST_WAIT_SECONDS,
+            "maxWaitSeconds",
+            findings,
+        );
         Some(TargetLimits {
             max_concurrent: concurrent as usize,
             rate,
@@ -64,8 +71,10 @@ impl LimitsFile {
 }
 
 fn rate(per_second: f64, burst: Option<u32>, findings: &mut Findings<'_>) -> Option<Rate> {
-    if !(0.001..=MOST_PER_SECOND).contains(&per_second) {
-        let text = format!("is {per_second}, but must be between 0.001 and {MOST_PER_SECOND}");
+    if !(LEAST_PER_SECOND..=MOST_PER_SECOND).contains(&per_second) {
+        let text = format!(
+            "is {per_second}, but must be between {LEAST_PER_SECOND} and {MOST_PER_SECOND}"
+        );
         findings.add("requestsPerSecond", text);
         return None;
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 pub use auth::{OAuth2, TargetAuth};
 pub use headers::TargetHeaders;
@@ -21,6 +22,10 @@ use auth::AuthFile;
 use headers::HeadersFile;
 use limits::LimitsFile;
 
+/// The longest that one call may take.
+const MOST_SECONDS: f64 = 230.0;
+const LEAST_RESPONSE_BYTES: u32 = 1024;
+
 /// How the target system is called.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -28,24 +33,31 @@ pub(super) struct TargetFile {
     /// How the app proves who it is. The secret is always in Key Vault, under the name in
     /// TARGET_SECRET_NAME.
     auth: AuthFile,
-    /// One call may take this long.
+    /// One call may take this long, in seconds.
+    #[schemars(range(min = 0.1, max = MOST_SECONDS))]
     timeout_seconds: f64,
     /// Rows that one instance has under way at the target at once.
+    #[schemars(range(min = 1, max = limits::MOST_CONCURRENT))]
     max_concurrent: u32,
     /// Calls a second of one instance; null: no limit.
+    #[schemars(range(min = limits::LEAST_PER_SECOND, max = limits::MOST_PER_SECOND), example = 50)]
     requests_per_second: Option<f64>,
     /// Calls that may be made at once after a pause; null: what goes into a tenth of a second.
+    #[schemars(range(min = 1), example = 10)]
     burst: Option<u32>,
-    /// A row waits this long for the limits above before its message is rescheduled.
+    /// A row waits this long for the limits above before its message is rescheduled, in seconds.
+    #[schemars(range(min = 0.1, max = limits::LONGEST_WAIT_SECONDS))]
     max_wait_seconds: f64,
-    /// Longer answers are not read.
+    /// Longer answers are not read, in bytes.
+    #[schemars(range(min = LEAST_RESPONSE_BYTES))]
     max_response_bytes: u32,
     /// Names of the headers that go with each call; null: not sent.
     headers: HeadersFile,
     /// Headers that go with each call as they are.
+    #[schemars(example = json!({"x-tenant": "contoso"}))]
     constant_headers: BTreeMap<String, String>,
-    /// Answers that mean something else than usual, by status or status and code, e.g. "423",
-    /// "422:duplicate-key".
+    /// Answers that mean something else than usual, by status or status and code.
+    #[schemars(example = json!({"423": "transient", "422:duplicate-key": "accepted"}))]
     answers: BTreeMap<String, AnswerClass>,
 }
 
@@ -98,7 +110,12 @@ impl TargetConfig {
 impl TargetFile {
     pub(super) fn check(&self, findings: &mut Findings<'_>) -> Option<TargetConfig> {
         let auth = self.auth.check(&mut findings.below("auth"));
-        let timeout = seconds(self.timeout_seconds, 230.0, "timeoutSeconds", findings);
+        let timeout = seconds(
+            self.timeout_seconds,
+            MOST_SECONDS,
+            "timeoutSeconds",
+            findings,
+        );
         let limits = LimitsFile {
             max_concurrent: self.max_concurrent,
             requests_per_second: self.requests_per_second,
@@ -106,8 +123,11 @@ impl TargetFile {
             max_wait_seconds: self.max_wait_seconds,
         };
         let limits = limits.check(findings);
-        if self.max_response_bytes < 1024 {
-            let text = format!("is {}, but must be 1024 at least", self.max_response_bytes);
+        if self.max_response_bytes < LEAST_RESPONSE_BYTES {
+            let text = format!(
+                "is {}, but must be {LEAST_RESPONSE_BYTES} at least",
+                self.max_response_bytes
+            );
             findings.add("maxResponseBytes", text);
         }
         let headers = self.headers.check(&mut findings.below("headers"));
