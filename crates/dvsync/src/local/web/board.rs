@@ -2,22 +2,24 @@
 //!
 //! Rows are named by table and id, never by what is in them. With several targets it follows the first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use local_stack::bus::QueueCounts;
 use local_stack::dataverse::{AckWrite, Change, Operation};
 use local_stack::host::{Fleet, HostState};
-use local_stack::stack::{INBOUND, REJECTED, Stack};
+use local_stack::stack::{INBOUND, Stack};
 use local_stack::target::Call;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::super::lanes::Lane;
+use super::dataverse::Requests;
+use super::letters::Letter;
 
 /// Changes followed at a time; older ones are forgotten, whatever became of them.
 const JOURNEYS: usize = 2000;
-/// Of these, how many are shown, and dead letters of each queue.
+/// Of these, how many are shown.
 const SHOWN: usize = 60;
 /// Width of a point of the lag plot, and how many there are: five minutes.
 const BUCKET_SECONDS: i64 = 5;
@@ -25,7 +27,9 @@ const BUCKETS: i64 = 60;
 /// Lags remembered; more would only sharpen percentiles.
 const LAGS: usize = 20_000;
 /// A failed call counts as recent for so long.
-const RECENT: Duration = Duration::seconds(10);
+pub(super) const RECENT: Duration = Duration::seconds(10);
+/// What the state column says of a change that was given up (`AckColumns::state`).
+const REJECTED: i64 = 3;
 
 /// One change on its way.
 struct Journey {
@@ -58,6 +62,7 @@ pub(super) struct Board {
     acknowledged: VecDeque<Lag>,
     last_call: Option<Option<u16>>,
     failed: VecDeque<OffsetDateTime>,
+    dataverse: Requests,
 }
 
 impl Board {
@@ -70,6 +75,9 @@ impl Board {
         self.changes_seen += changes.len();
         self.calls_seen += calls.len();
         self.acks_seen += acks.len();
+        let (counters, faults) = (stack.dataverse.counters(), stack.dataverse.faults());
+        self.dataverse
+            .follow(&counters, &faults, OffsetDateTime::now_utc());
         for change in changes.into_iter().filter(|c| c.notification_id.is_some()) {
             self.saved(change);
         }
@@ -77,7 +85,11 @@ impl Board {
             self.called(call);
         }
         for ack in &acks {
-            if let Some(table) = lane.config.tables.get(ack.table) {
+            let Some(table) = lane.config.tables.get(ack.table) else {
+                continue;
+            };
+            let state = ack.columns.get(&table.ack.state).and_then(Value::as_i64);
+            if state != Some(REJECTED) {
                 self.acknowledged(ack, &table.ack.version, &table.ack.correlation_id);
             }
         }
@@ -163,9 +175,8 @@ impl Board {
         }
     }
 
-    /// All that the page shows.
-    pub(super) fn snapshot(&mut self, stack: &Stack) -> Value {
-        let now = OffsetDateTime::now_utc();
+    /// All that the page shows of changes and stand-ins.
+    pub(super) fn snapshot(&self, stack: &Stack, letters: &[Letter], now: OffsetDateTime) -> Value {
         let recent = self
             .failed
             .iter()
@@ -183,10 +194,13 @@ impl Board {
         let totals = stack.dataverse.counters();
         let called = stack.target.counters();
         let journeys = self.journeys.iter().rev().take(SHOWN);
+        let given_up = letters.iter().filter(|letter| letter.queue != INBOUND);
+        let given_up: HashSet<_> = given_up.filter_map(Letter::correlation_id).collect();
+        let dataverse = self.dataverse.state(now);
         json!({
             "now": ms(now),
             "parts": [
-                {"id": "dataverse", "name": "Dataverse", "state": "green", "word": "up",
+                {"id": "dataverse", "name": "Dataverse", "state": dataverse.0, "word": dataverse.1,
                     "counts": {"saved": totals.events, "in outbox": stack.dataverse.outbox_len()}},
                 queue_part("outbound", "outbound queue", outbound),
                 fleet_part("outbound-fn", &stack.outbound),
@@ -202,22 +216,22 @@ impl Board {
                 "delivered": percentiles(&self.delivered, now),
                 "acknowledged": percentiles(&self.acknowledged, now),
             },
-            "changes": journeys.map(Journey::json).collect::<Vec<_>>(),
-            "deadLetters": dead_letters(stack),
+            "changes": journeys.map(|journey| journey.json(&given_up)).collect::<Vec<_>>(),
         })
     }
 }
 
 impl Journey {
-    fn json(&self) -> Value {
+    fn json(&self, given_up: &HashSet<Uuid>) -> Value {
         let deleted = self.change.operation == Operation::Delete;
+        let dead = given_up.contains(&self.change.correlation_id);
         let outcome = match (self.acknowledged, self.delivered) {
-            (Some(_), _) if self.refused && self.delivered.is_none() => "refused",
             (Some(_), _) => "acknowledged",
             (None, Some(_)) if deleted => "deleted",
             (None, Some(_)) => "delivered",
-            (None, None) if self.refused => "refused",
-            (None, None) if self.failures > 0 => "retrying",
+            (None, None) if dead && self.refused => "refused",
+            (None, None) if dead => "dead-lettered",
+            (None, None) if self.failures > 0 && !self.refused => "retrying",
             (None, None) => "on its way",
         };
         json!({
@@ -314,34 +328,6 @@ fn percentiles(lags: &VecDeque<Lag>, now: OffsetDateTime) -> Vec<Value> {
         at(50).map_or(Value::Null, |p50| json!({"p50": p50, "p95": at(95)}))
     };
     buckets.iter_mut().map(point).collect()
-}
-
-fn dead_letters(stack: &Stack) -> Vec<Value> {
-    let mut dead = Vec::new();
-    let queues = stack.entities().chain([REJECTED]);
-    for queue in queues.filter(|queue| {
-        let counts = counts(stack, queue);
-        counts.dead_letter > 0 || *queue == REJECTED && counts.active > 0
-    }) {
-        let snapshot = stack.bus.snapshot(queue).unwrap_or_default();
-        let messages = if queue == REJECTED {
-            snapshot.active
-        } else {
-            snapshot.dead_letter
-        };
-        for message in messages.into_iter().rev().take(SHOWN) {
-            let body: Value = serde_json::from_slice(&message.body).unwrap_or_default();
-            dead.push(json!({
-                "queue": queue,
-                "correlationId": message.correlation_id,
-                "row": body.get("sourceRowId"),
-                "table": body.get("table"),
-                "reason": message.dead_letter_reason,
-                "description": message.dead_letter_description,
-            }));
-        }
-    }
-    dead
 }
 
 #[cfg(test)]
