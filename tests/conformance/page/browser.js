@@ -91,7 +91,7 @@ const scenarios = {
     await recovered(page);
   },
   "a dead letter that is resent once its cause is gone goes, and its change arrives": async (page) => {
-    await press(page, "Dataverse", "lacks a privilege");
+    await press(page, "Dataverse", "forbids");
     await press(page, "Save", "Change a row");
     const letter = page.locator('#dead tr[data-queue="outbound"]').filter({ hasText: "DataversePrivilege" });
     await letter.first().waitFor(PATIENCE);

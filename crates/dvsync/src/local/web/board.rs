@@ -285,7 +285,7 @@ fn queue_part(id: &str, name: &str, counts: QueueCounts) -> Value {
     let (state, word) = match counts {
         QueueCounts {
             dead_letter: 1.., ..
-        } => ("amber", "has dead letters"),
+        } => ("amber", "dead letters"),
         QueueCounts { scheduled: 1.., .. } => ("amber", "retries wait"),
         _ => ("green", "flows"),
     };

@@ -104,10 +104,10 @@ impl Health {
         let held_back = governor.as_ref().is_some_and(|governor| governor.held_back);
         let known_once = self.gauges.keys().any(|(role, ..)| role == app);
         let (state, word) = match breaker {
-            Some("open") => ("red", "open, nothing is tried"),
-            Some("probing") => ("amber", "probing, then ramping up"),
+            Some("open") => ("red", "open"),
+            Some("probing") => ("amber", "probing, ramping up"),
             None if known_once => ("amber", "no news"),
-            _ if held_back => ("amber", "held back by Retry-After"),
+            _ if held_back => ("amber", "held back"),
             _ if throttled.is_some() && governor.is_some() => ("amber", "throttled just now"),
             Some(_) => ("green", "closed"),
             None => ("green", "works"),
@@ -241,7 +241,7 @@ mod tests {
         let last = metric("inbound-fn", "dvsync.breaker.state", 0.0, &breaker);
         health.take(&last);
         let row = &health.rows(&[], last.at)[0];
-        assert_eq!(row["word"], "held back by Retry-After");
+        assert_eq!(row["word"], "held back");
         assert_eq!(row["governor"]["allowed"], 12);
         assert_eq!(row["governor"]["limits"], json!({"requests": 3}));
     }

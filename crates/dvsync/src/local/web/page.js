@@ -33,10 +33,10 @@ function drawLag(lag) {
   const last = (kind) => lag[kind].findLast(Boolean);
   const words = ["delivered", "acknowledged"].map((kind) => {
     const point = last(kind);
-    return point ? `${kind}: median ${duration(point.p50)}, 95th percentile ${duration(point.p95)}` : `${kind}: nothing yet`;
+    return point ? `${kind} ${duration(point.p50)} (95 %: ${duration(point.p95)})` : `nothing ${kind} yet`;
   });
-  $("lag-words").textContent = `Latest: ${words.join("; ")}. Top of the plot: ${duration(top)}.`;
-  $("lag").setAttribute("aria-label", words.join("; "));
+  $("lag-words").textContent = `Latest: ${words.join(", ")}. Top of the plot: ${duration(top)}.`;
+  $("lag").setAttribute("aria-label", words.join(", "));
 }
 
 function svg(name, attributes) {

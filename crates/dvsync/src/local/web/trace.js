@@ -6,7 +6,7 @@ const ending = (node) => node.offsetMs + node.tookMs;
 
 function span(ms) {
   if (ms >= 60_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
-  if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms >= 1_000) return `${(ms / 1000).toFixed(ms >= 10_000 ? 1 : 2)} s`;
   return ms >= 10 || ms === 0 ? `${ms.toFixed(0)} ms` : `${ms.toFixed(1)} ms`;
 }
 
@@ -69,8 +69,9 @@ function note(change, told) {
   const roles = new Set();
   const visit = (node) => { if (node.kind === "request") roles.add(node.role); node.children.forEach(visit); };
   told.story.roots.forEach(visit);
+  if (["refused", "dead-lettered"].includes(change.outcome)) return "Given up: it is among the dead letters.";
   const ended = change.outcome === "acknowledged";
-  if (ended && [...roles].some((role) => role === "inbound-fn")) return "";
+  if (ended && roles.has("inbound-fn")) return "";
   return ended ? "Arriving: the last of it has not been told yet." : `Still ${change.outcome ?? "on its way"}: what comes is added here.`;
 }
 
@@ -101,13 +102,15 @@ function words(node) {
   if (node.kind === "dependency" && node.detail !== "InProc") {
     const peer = node.properties.peer ?? node.target;
     if (peer) said.push(`→ ${peer}`);
-    if (node.result) said.push(node.result);
+    if (node.result && node.detail === "HTTP") said.push(node.result);
   }
   if (node.retry > 0) said.push(`(retry ${node.retry})`);
-  for (const [name, label] of [["disposition", ""], ["outcome", ""], ["delay_ms", "again in ms "], ["reason", ""], ["page_rows", "rows "]]) {
-    const value = node.properties[name];
-    if (value !== undefined) said.push(label + value.replace("_", "-"));
-  }
+  const { disposition, outcome, delay_ms: delay, reason, page_rows: rows } = node.properties;
+  if (disposition) said.push(`· ${disposition.replaceAll("_", " ")}`);
+  if (delay) said.push(`in ${span(Number(delay))}`);
+  if (outcome) said.push(`· ${outcome.replaceAll("_", " ")}`);
+  if (reason) said.push(`· ${reason}`);
+  if (rows) said.push(`of ${rows} rows`);
   return said.join(" ");
 }
 
@@ -135,7 +138,9 @@ function branch(node, depth, parent, whole, step) {
   item.append(line);
   if (node.children.length) {
     const below = element("ol");
-    below.append(...node.children.map((child) => branch(child, depth + 1, node, whole, step)));
+    // Why it failed comes first: it was told at the end, behind all that followed.
+    const [why, others] = [node.children.filter((child) => child.kind === "exception"), node.children.filter((child) => child.kind !== "exception")];
+    below.append(...[...why, ...others].map((child) => branch(child, depth + 1, node, whole, step)));
     item.append(below);
   }
   return item;
