@@ -351,6 +351,40 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_was_given_up_is_on_its_way_again_once_its_letter_is_resent() {
+        let id = Uuid::from_u128(7);
+        let mut journey = Journey {
+            change: Change {
+                notification_id: None,
+                correlation_id: id,
+                table: "account",
+                row_id: Uuid::nil(),
+                version: 1,
+                operation: Operation::Update,
+                at: OffsetDateTime::UNIX_EPOCH,
+            },
+            delivered: None,
+            acknowledged: None,
+            failures: 1,
+            last_status: Some(422),
+            refused: true,
+        };
+        let outcome = |journey: &Journey, letters: &[Uuid]| {
+            let letters = letters.iter().copied().collect();
+            journey.json(&letters)["outcome"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("refused"));
+        assert_eq!(outcome(&journey, &[]).as_deref(), Some("on its way"));
+        journey.refused = false;
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("dead-lettered"));
+        assert_eq!(outcome(&journey, &[]).as_deref(), Some("retrying"));
+        journey.delivered = Some(OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("delivered"));
+    }
+
+    #[test]
     fn percentiles_leave_a_gap_where_nothing_arrived_and_forget_what_is_old() {
         let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(10_000);
         let lag = |ago: i64, ms| Lag {

@@ -19,7 +19,8 @@ enum Fared {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     seen: u64,
-    failed: u64,
+    faulted: u64,
+    refused: u64,
     last: Fared,
     /// Status of what failed, where there is one for all.
     status: Option<u16>,
@@ -27,28 +28,32 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Takes in what has come since the last look. Refusals of the environment's own limits count, too.
+    /// Takes in what has come since the last look. Refusals by the environment's own limits count, too.
     pub(super) fn follow(
         &mut self,
         counters: &DataverseCounters,
         faults: &DataverseFaults,
         now: OffsetDateTime,
     ) {
-        let refused = counters.refused_in_all();
-        let total = counters.integration.total() + refused;
-        let failed = counters.integration.faulted + refused;
-        let (new, bad) = (total - self.seen, failed - self.failed);
-        (self.seen, self.failed) = (total, failed);
-        if new == 0 {
+        let total = counters.integration.total();
+        let (faulted, refused) = (counters.integration.faulted, counters.refused_in_all());
+        if total == self.seen {
             return;
         }
-        self.last = match bad {
+        let new = total - std::mem::replace(&mut self.seen, total);
+        let faulted = faulted - std::mem::replace(&mut self.faulted, faulted);
+        let refused = refused - std::mem::replace(&mut self.refused, refused);
+        self.last = match faulted + refused {
             0 => Fared::Well,
             bad if bad < new => Fared::Mixed,
             _ => Fared::Badly,
         };
-        if bad > 0 {
-            self.status = status(faults);
+        if self.last != Fared::Well {
+            self.status = if faulted > 0 {
+                status(faults)
+            } else {
+                Some(429)
+            };
             self.failed_at = Some(now);
         }
     }

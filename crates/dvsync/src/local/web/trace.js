@@ -48,6 +48,7 @@ function drawTrace(change, told) {
   if (text === trace.drawn) return;
   trace.drawn = text;
   $("trace-command").textContent = told.command;
+  $("trace-command").parentElement.hidden = !told.telemetry;
   $("trace-kql").textContent = told.kql;
   drawFacts(change, told.story);
   $("trace-note").textContent = note(change, told);
@@ -70,9 +71,10 @@ function note(change, told) {
   const visit = (node) => { if (node.kind === "request") roles.add(node.role); node.children.forEach(visit); };
   told.story.roots.forEach(visit);
   if (["refused", "dead-lettered"].includes(change.outcome)) return "Given up: it is among the dead letters.";
-  const ended = change.outcome === "acknowledged";
+  if (!change.outcome) return "";
+  const ended = ["acknowledged", "deleted"].includes(change.outcome);
   if (ended && roles.has("inbound-fn")) return "";
-  return ended ? "Arriving: the last of it has not been told yet." : `Still ${change.outcome ?? "on its way"}: what comes is added here.`;
+  return ended ? "Arriving: the last of it has not been told yet." : `Still ${change.outcome}: what comes is added here.`;
 }
 
 function drawFacts(change, story) {
