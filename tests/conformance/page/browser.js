@@ -7,6 +7,7 @@ const [url, pictures] = process.argv.slice(2);
 const PATIENCE = { timeout: 60_000 };
 // Until an outage has been noticed, or its end: breakers, retries and their waits take their time.
 const OUTAGE = { timeout: 120_000 };
+const DESK = { width: 1280, height: 1000 };
 const errors = [];
 const foreign = [];
 
@@ -66,12 +67,15 @@ const scenarios = {
   },
   "the trace of a change that was retried says why in red": async (page) => {
     const retried = page.locator("#changes tr[data-outcome='acknowledged']").filter({ has: page.locator("td:last-child", { hasText: /^[1-9]/ }) });
-    await retried.last().getByRole("button").click();
+    await retried.first().getByRole("button").click();
     const dialog = page.getByRole("dialog");
     await dialog.locator('li.failed[data-kind="exception"] > .span', { hasText: "deliver/" }).first().waitFor(PATIENCE);
     await dialog.locator('li[data-kind="request"] > .span', { hasText: "(retry 1)" }).first().waitFor(PATIENCE);
     await dialog.locator('li[data-role="inbound-fn"][data-kind="request"]').first().waitFor(PATIENCE);
+    await page.mouse.move(0, 0);
+    await page.setViewportSize({ ...DESK, height: 1300 });
     await page.screenshot({ path: path.join(pictures, "page-trace.png") });
+    await page.setViewportSize(DESK);
     await page.keyboard.press("Escape");
   },
   "Dataverse that is down turns red with its breaker, and green again when it is up": async (page) => {
@@ -87,6 +91,8 @@ const scenarios = {
     await press(page, "Save", "Change a row");
     await page.locator('li[data-part="dataverse"][data-state="red"]').getByText("throttling: 429").waitFor(PATIENCE);
     await page.locator('#health tr[data-system="Dataverse"][data-state="amber"]').first().waitFor(PATIENCE);
+    await page.locator('#health tr[data-system="Dataverse"]').getByText(/(requests|execution time|concurrency) [1-9]/).first().waitFor(PATIENCE);
+    await page.screenshot({ path: path.join(pictures, "page-throttled.png") });
     await press(page, "Dataverse", "up");
     await recovered(page);
   },
@@ -110,6 +116,13 @@ const scenarios = {
     await page.locator("#dead-note").getByText(/^\d+ resent$/).waitFor(PATIENCE);
     await page.locator(`#dead tr[data-letter="${before}"]`).waitFor({ state: "detached", ...PATIENCE });
     await refused.first().waitFor(PATIENCE);
+  },
+  "it is dark where the system is": async (page) => {
+    const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    const light = await background();
+    await page.emulateMedia({ colorScheme: "dark" });
+    if ((await background()) === light) throw new Error(`still ${light}`);
+    await page.screenshot({ path: path.join(pictures, "page-dark.png") });
   },
   "nothing overflows at the width of a phone": async (page) => {
     await page.setViewportSize({ width: 390, height: 800 });
@@ -165,7 +178,7 @@ async function main() {
     executablePath: "/usr/bin/chromium",
     args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  const page = await browser.newPage({ viewport: { width: 1280, height: 1000 } });
+  const page = await browser.newPage({ viewport: DESK });
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("request", (request) => !request.url().startsWith(url) && !request.url().startsWith("data:") && foreign.push(request.url()));

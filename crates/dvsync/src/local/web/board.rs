@@ -208,7 +208,7 @@ impl Board {
                     "counts": {"calls": called.calls, "delivered": called.applied, "failed": called.faulted}},
                 queue_part("inbound", "inbound queue", counts(stack, INBOUND)),
                 fleet_part("inbound-fn", &stack.inbound),
-                {"id": "rows", "name": "rows in Dataverse", "state": "green", "word": "up",
+                {"id": "rows", "name": "Dataverse rows", "state": "green", "word": "up",
                     "counts": {"acknowledged": self.acks_seen}},
             ],
             "lag": {
