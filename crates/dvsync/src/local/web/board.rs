@@ -6,7 +6,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use local_stack::bus::QueueCounts;
 use local_stack::dataverse::{AckWrite, Change, Operation};
-use local_stack::host::{Fleet, HostState};
 use local_stack::stack::{INBOUND, Stack};
 use local_stack::target::Call;
 use serde_json::{Value, json};
@@ -15,17 +14,16 @@ use uuid::Uuid;
 
 use super::super::lanes::Lane;
 use super::dataverse::Requests;
+use super::lags::{BUCKET_SECONDS, Lags, ms};
 use super::letters::Letter;
+use super::parts::{counts, fleet_part, is_down, queue_part, target_state};
 
 /// Changes followed at a time; older ones are forgotten, whatever became of them.
 const JOURNEYS: usize = 2000;
 /// Of these, how many are shown.
 const SHOWN: usize = 60;
-/// Width of a point of the lag plot, and how many there are: five minutes.
-const BUCKET_SECONDS: i64 = 5;
-const BUCKETS: i64 = 60;
-/// Lags remembered; more would only sharpen percentiles.
-const LAGS: usize = 20_000;
+/// Failed calls remembered; more would only be counted.
+const FAILED: usize = 20_000;
 /// A failed call counts as recent for so long.
 pub(super) const RECENT: Duration = Duration::seconds(10);
 /// What the state column says of a change that was given up (`AckColumns::state`).
@@ -41,12 +39,6 @@ struct Journey {
     refused: bool,
 }
 
-/// A lag that ended at a moment.
-struct Lag {
-    at: OffsetDateTime,
-    ms: i64,
-}
-
 /// The memory behind the page.
 #[derive(Default)]
 pub(super) struct Board {
@@ -58,8 +50,8 @@ pub(super) struct Board {
     journeys: VecDeque<Journey>,
     /// Journeys by row.
     rows: HashMap<Uuid, Vec<usize>>,
-    delivered: VecDeque<Lag>,
-    acknowledged: VecDeque<Lag>,
+    delivered: Lags,
+    acknowledged: Lags,
     last_call: Option<Option<u16>>,
     failed: VecDeque<OffsetDateTime>,
     dataverse: Requests,
@@ -128,7 +120,7 @@ impl Board {
         self.last_call = Some(call.status);
         if down {
             self.failed.push_back(call.at);
-            if self.failed.len() > LAGS {
+            if self.failed.len() > FAILED {
                 self.failed.pop_front();
             }
         }
@@ -149,7 +141,7 @@ impl Board {
             }
             if call.status.is_some_and(|status| status < 300) {
                 journey.delivered = Some(call.at);
-                keep(&mut self.delivered, call.at, journey.change.at);
+                self.delivered.keep(call.at, journey.change.at);
             } else {
                 journey.failures += 1;
                 journey.last_status = call.status;
@@ -170,7 +162,7 @@ impl Board {
             let covers = own || version.is_some_and(|version| version >= journey.change.version);
             if covers && journey.acknowledged.is_none() && ack.at >= journey.change.at {
                 journey.acknowledged = Some(ack.at);
-                keep(&mut self.acknowledged, ack.at, journey.change.at);
+                self.acknowledged.keep(ack.at, journey.change.at);
             }
         }
     }
@@ -213,8 +205,8 @@ impl Board {
             ],
             "lag": {
                 "bucketSeconds": BUCKET_SECONDS,
-                "delivered": percentiles(&self.delivered, now),
-                "acknowledged": percentiles(&self.acknowledged, now),
+                "delivered": self.delivered.percentiles(now),
+                "acknowledged": self.acknowledged.percentiles(now),
             },
             "changes": journeys.map(|journey| journey.json(&given_up)).collect::<Vec<_>>(),
         })
@@ -249,106 +241,9 @@ impl Journey {
     }
 }
 
-fn keep(lags: &mut VecDeque<Lag>, at: OffsetDateTime, since: OffsetDateTime) {
-    let ms = ms(at) - ms(since);
-    lags.push_back(Lag { at, ms });
-    if lags.len() > LAGS {
-        lags.pop_front();
-    }
-}
-
-fn ms(at: OffsetDateTime) -> i64 {
-    at.unix_timestamp() * 1000 + i64::from(at.millisecond())
-}
-
-/// Whether an answer, or a reset in its place, says that the target does not work, rather than that it will
-/// not have this row.
-fn is_down(status: Option<u16>) -> bool {
-    status.is_none_or(|status| status >= 500 || matches!(status, 401 | 403 | 429))
-}
-
-fn target_state(last: Option<Option<u16>>, recent_failures: usize) -> (&'static str, String) {
-    match last {
-        Some(None) => ("red", "failing: connection reset".to_owned()),
-        Some(Some(status)) if is_down(Some(status)) => ("red", format!("failing: {status}")),
-        _ if recent_failures > 0 => ("amber", "recovering".to_owned()),
-        Some(_) => ("green", "up".to_owned()),
-        None => ("green", "not called yet".to_owned()),
-    }
-}
-
-fn counts(stack: &Stack, queue: &str) -> QueueCounts {
-    stack.bus.counts(queue).unwrap_or_default()
-}
-
-fn queue_part(id: &str, name: &str, counts: QueueCounts) -> Value {
-    let (state, word) = match counts {
-        QueueCounts {
-            dead_letter: 1.., ..
-        } => ("amber", "dead letters"),
-        QueueCounts { scheduled: 1.., .. } => ("amber", "retries wait"),
-        _ => ("green", "flows"),
-    };
-    json!({"id": id, "name": name, "state": state, "word": word, "counts": {
-        "active": counts.active + counts.locked, "scheduled": counts.scheduled, "dead-lettered": counts.dead_letter,
-    }})
-}
-
-fn fleet_part(name: &str, fleet: &Fleet) -> Value {
-    let states: Vec<_> = fleet.hosts().iter().map(|host| host.state()).collect();
-    let ready = states.iter().filter(|s| **s == HostState::Ready).count();
-    let starting = states.contains(&HostState::Starting);
-    let (state, word) = match ready {
-        all if all == states.len() => ("green", "ready"),
-        0 if !starting => ("red", "stopped"),
-        _ => ("amber", "starting"),
-    };
-    let invocations = fleet.invocations();
-    json!({"id": name, "name": name, "state": state, "word": word, "counts": {
-        "invocations": invocations.started, "in flight": invocations.in_flight(), "restarts": fleet.handler_restarts(),
-    }})
-}
-
-/// Median and 95th percentile by time, oldest first; null where nothing arrived.
-fn percentiles(lags: &VecDeque<Lag>, now: OffsetDateTime) -> Vec<Value> {
-    let newest = now.unix_timestamp() / BUCKET_SECONDS;
-    let mut buckets = vec![Vec::new(); usize::try_from(BUCKETS).unwrap_or_default()];
-    for lag in lags.iter().rev() {
-        let age = newest - lag.at.unix_timestamp() / BUCKET_SECONDS;
-        let Some(place) = usize::try_from(BUCKETS - 1 - age).ok() else {
-            break;
-        };
-        if let Some(bucket) = buckets.get_mut(place) {
-            bucket.push(lag.ms);
-        }
-    }
-    let point = |bucket: &mut Vec<i64>| {
-        bucket.sort_unstable();
-        let at = |share: usize| bucket.get(bucket.len().saturating_sub(1) * share / 100);
-        at(50).map_or(Value::Null, |p50| json!({"p50": p50, "p95": at(95)}))
-    };
-    buckets.iter_mut().map(point).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_target_is_red_with_its_status_until_a_call_succeeds() {
-        assert_eq!(
-            target_state(Some(Some(503)), 3),
-            ("red", "failing: 503".to_owned())
-        );
-        assert_eq!(target_state(Some(None), 1).0, "red");
-        assert_eq!(target_state(Some(Some(200)), 3).0, "amber");
-        assert_eq!(target_state(Some(Some(200)), 0).0, "green");
-    }
-
-    #[test]
-    fn a_row_the_target_refuses_does_not_make_it_red() {
-        assert_eq!(target_state(Some(Some(422)), 0).0, "green");
-    }
 
     #[test]
     fn a_change_that_was_given_up_is_on_its_way_again_once_its_letter_is_resent() {
@@ -382,21 +277,5 @@ mod tests {
         assert_eq!(outcome(&journey, &[]).as_deref(), Some("retrying"));
         journey.delivered = Some(OffsetDateTime::UNIX_EPOCH);
         assert_eq!(outcome(&journey, &[id]).as_deref(), Some("delivered"));
-    }
-
-    #[test]
-    fn percentiles_leave_a_gap_where_nothing_arrived_and_forget_what_is_old() {
-        let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(10_000);
-        let lag = |ago: i64, ms| Lag {
-            at: now - Duration::seconds(ago),
-            ms,
-        };
-        let lags = VecDeque::from([lag(900, 9), lag(20, 40), lag(0, 10), lag(0, 30), lag(0, 20)]);
-        let points = percentiles(&lags, now);
-        assert_eq!(points.len(), 60);
-        assert_eq!(points[59], json!({"p50": 20, "p95": 20}));
-        assert_eq!(points[58], Value::Null);
-        assert_eq!(points[55]["p50"], 40);
-        assert_eq!(points.iter().filter(|p| !p.is_null()).count(), 2);
     }
 }

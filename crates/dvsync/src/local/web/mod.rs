@@ -7,7 +7,9 @@
 mod board;
 mod dataverse;
 mod health;
+mod lags;
 mod letters;
+mod parts;
 mod routes;
 mod switches;
 
