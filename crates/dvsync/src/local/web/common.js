@@ -12,5 +12,5 @@ function element(name, text, className) {
 const duration = (ms) => (ms === null ? "–" : ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);
 const since = (change, step) => (change[step] === null ? null : Math.max(0, change[step] - change.saved));
 const short = (row) => row.replace(/(:.{8}).*/, "$1…");
-const MARKS = { green: "●", amber: "▲", red: "✖" };
+const MARKS = { green: "●", amber: "▲", red: "✖", grey: "○" };
 const TONES = { acknowledged: "green", deleted: "green", delivered: "green", retrying: "amber", refused: "red", "dead-lettered": "red" };

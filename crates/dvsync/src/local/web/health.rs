@@ -110,7 +110,7 @@ impl Health {
             _ if held_back => ("amber", "held back"),
             _ if throttled.is_some() && governor.is_some() => ("amber", "throttled just now"),
             Some(_) => ("green", "closed"),
-            None => ("green", "works"),
+            None => ("grey", "not told"),
         };
         Row {
             system: system.to_owned(),
@@ -265,6 +265,6 @@ mod tests {
             (&json!(8), &json!(3))
         );
         assert_eq!(rows[0]["breaker"], Value::Null);
-        assert_eq!(rows[0]["state"], "green");
+        assert_eq!(rows[0]["word"], "not told");
     }
 }
