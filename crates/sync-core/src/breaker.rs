@@ -159,12 +159,18 @@ impl Breaker {
 
     /// For telemetry: 0 closed, 1 finding out or ramping up, 2 open.
     #[must_use]
-    pub fn state(&self) -> u64 {
+    pub fn state(&self, now: Instant) -> u64 {
         match self.state {
             State::Closed => 0,
+            // Only the next call would end it, and there may be none for long.
+            State::Ramping { since, .. } if self.is_ramped(since, now) => 0,
             State::Probing | State::Ramping { .. } => 1,
             State::Open { .. } => 2,
         }
+    }
+
+    fn is_ramped(&self, since: Instant, now: Instant) -> bool {
+        now - since >= Duration::from_secs_f64(self.settings.ramp_seconds)
     }
 
     /// When somebody who has nothing to try may come back, if nothing is tried now.
@@ -203,7 +209,7 @@ impl Breaker {
                 tokens,
                 counted,
             } => {
-                if now - since >= Duration::from_secs_f64(self.settings.ramp_seconds) {
+                if self.is_ramped(since, now) {
                     self.state = State::Closed;
                     self.spells = 0;
                     return Admission::Pass(Permit {
@@ -406,6 +412,19 @@ mod tests {
         }
         now += Duration::from_secs(2);
         assert!((0..100).all(|_| matches!(breaker.admit(now), Admission::Pass(_))));
+    }
+
+    #[test]
+    fn telemetry_sees_it_closed_when_the_ramp_is_over_though_nobody_calls() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        assert_eq!(breaker.state(now), 2);
+        now += Duration::from_secs(16);
+        let probe = pass(&mut breaker, now);
+        assert_eq!(breaker.state(now), 1);
+        breaker.report(now, probe, Health::Alive);
+        assert_eq!(breaker.state(now + Duration::from_secs(29)), 1);
+        assert_eq!(breaker.state(now + Duration::from_secs(30)), 0);
     }
 
     #[test]

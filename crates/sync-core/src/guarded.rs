@@ -38,7 +38,8 @@ impl Guard {
             .with_callback(move |gauge| {
                 if let Some(breaker) = watched.upgrade() {
                     let breaker = breaker.lock().unwrap_or_else(PoisonError::into_inner);
-                    gauge.observe(breaker.state(), &[KeyValue::new("system", name)]);
+                    let state = breaker.state(Instant::now());
+                    gauge.observe(state, &[KeyValue::new("system", name)]);
                 }
             })
             .build();

@@ -187,6 +187,25 @@ impl Message {
     }
 }
 
+/// A dead letter as it is sent again. `letter` has the properties it has in the dead-letter queue, by
+/// which [`Message::is_resent`] knows it; `once` is another one for each time it is sent again, such as
+/// the lock token it was received under. It goes into the `MessageId`: under the letter's own, duplicate
+/// detection would take the message and drop it.
+#[must_use]
+pub fn resent(mut letter: OutgoingMessage, once: Uuid) -> OutgoingMessage {
+    let known = letter.properties.get(ORIGINAL_MESSAGE_ID);
+    let original = known.and_then(Value::as_str).map(str::to_owned);
+    let original = original.or_else(|| letter.message_id.clone());
+    let original = original.unwrap_or_else(|| once.to_string());
+    let readable: String = original.chars().take(96).collect();
+    let id = once.simple().to_string();
+    letter.message_id = Some(format!("{readable}~resent-{}", &id[20..]));
+    letter
+        .properties
+        .insert(ORIGINAL_MESSAGE_ID.into(), original.into());
+    letter
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use time::macros::datetime;
@@ -258,6 +277,27 @@ pub(crate) mod tests {
         let copy = dead.retry_copy(dead.enqueued_time, Duration::ZERO, true, &failure);
         assert!(!copy.properties.contains_key("DeadLetterReason"));
         assert_eq!(copy.properties[RETRY_COUNT], 1.into());
+    }
+
+    #[test]
+    fn a_dead_letter_is_sent_again_under_an_id_of_its_own_each_time() {
+        let reason = ("DeadLetterReason".to_owned(), "RetriesExhausted".into());
+        let letter = OutgoingMessage {
+            message_id: Some("x".repeat(128)),
+            properties: Properties::from([reason]),
+            ..OutgoingMessage::new("body")
+        };
+        let first = resent(letter.clone(), Uuid::from_u128(1));
+        let second = resent(first.clone(), Uuid::from_u128(2));
+        assert_ne!(first.message_id, second.message_id);
+        assert_ne!(first.message_id, letter.message_id);
+        assert!(second.message_id.as_ref().is_some_and(|id| id.len() <= 128));
+        let second = as_received(second);
+        assert!(second.is_resent());
+        assert_eq!(
+            Some(second.original_message_id()),
+            letter.message_id.as_deref()
+        );
     }
 
     #[test]

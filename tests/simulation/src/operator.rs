@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_bus::{OutgoingMessage, Value};
-use sync_core::message::ORIGINAL_MESSAGE_ID;
+use service_bus::OutgoingMessage;
+use sync_core::message::resent;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::plan::Fault;
 use crate::world::{Part, Which, World};
@@ -36,25 +37,22 @@ pub(crate) async fn operator(world: Arc<World>) {
     }
 }
 
-/// The message as a resending tool sends it: with what the dead-letter queue says about it, under an id
-/// that duplicate detection has not seen.
+/// The message as a resending tool sends it: with what the dead-letter queue says about it.
 fn again(dead: crate::broker::Dead, number: u64) -> OutgoingMessage {
     let stored = dead.stored;
     let mut properties = stored.properties;
     properties.extend(dead.properties);
-    let original = properties.get(ORIGINAL_MESSAGE_ID).and_then(Value::as_str);
-    let original = original.unwrap_or(&stored.message_id).to_owned();
-    properties.insert(ORIGINAL_MESSAGE_ID.into(), original.into());
     properties.insert("DeadLetterReason".into(), dead.reason.into());
     properties.insert("DeadLetterErrorDescription".into(), dead.description.into());
-    OutgoingMessage {
+    let letter = OutgoingMessage {
         body: stored.body,
-        message_id: Some(format!("{}-resent-{number}", stored.message_id)),
+        message_id: Some(stored.message_id),
         correlation_id: stored.correlation_id,
         session_id: stored.session_id,
         content_type: stored.content_type,
         subject: stored.subject,
         properties,
         ..OutgoingMessage::default()
-    }
+    };
+    resent(letter, Uuid::from_u128(number.into()))
 }

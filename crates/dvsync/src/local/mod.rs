@@ -167,8 +167,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     })
     .await?;
     let page = match (options.page_port, interactive) {
-        (Some(port), _) => Some(Page::start(port).await?),
-        (None, true) => Some(Page::start(free_port(PAGE_PORT)).await?),
+        (Some(port), _) => Some(Page::start(port, &stack).await?),
+        (None, true) => Some(Page::start(free_port(PAGE_PORT), &stack).await?),
         (None, false) => None,
     };
     show.endpoints(&stack, page.as_ref().map(Page::url));
@@ -302,7 +302,7 @@ impl Run {
         self.show
             .travels(&self.stack, &lanes, &self.reports, planned);
         if let (Some(page), Some(lane)) = (&mut self.page, lanes.first()) {
-            page.follow(&self.stack, lane);
+            page.follow(&self.stack, lane, &self.reports);
         }
         if self.first_synced.is_none() && self.show.has_seen_one() {
             self.first_synced = Some(self.started.elapsed());

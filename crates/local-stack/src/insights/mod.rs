@@ -225,6 +225,11 @@ impl Insights {
         self.state.inner().store.of(wanted)
     }
 
+    /// Reads the items where the endpoint itself is not at hand.
+    pub fn reader(&self) -> Reader {
+        Reader(self.state.clone())
+    }
+
     /// Takes envelopes in process, past TLS and faults.
     pub fn sink(&self) -> Arc<dyn EnvelopeSink> {
         Arc::new(InProcess(self.state.clone()))
@@ -234,6 +239,23 @@ impl Insights {
     pub async fn shutdown(self) {
         self.ingestion.shutdown().await;
         self.people.shutdown().await;
+    }
+}
+
+/// Reads what is held. Cheap to clone; does not keep the endpoint listening.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<State>);
+
+impl Reader {
+    /// See [`Insights::items_of`].
+    pub fn items_of(&self, wanted: &Wanted) -> Vec<Item> {
+        self.0.inner().store.of(wanted)
+    }
+
+    /// The metrics among the items after the first `seen` that ever came, with the number to ask from
+    /// next time.
+    pub fn metrics_since(&self, seen: u64) -> (Vec<Item>, u64) {
+        self.0.inner().store.metrics_since(seen)
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 
 use serde_json::Value;
 
-use super::item::Item;
+use super::item::{Item, Kind};
 use super::query::Wanted;
 
 /// The newest items, as the texts they came in: a parsed one is several times as large.
@@ -116,9 +116,21 @@ impl Store {
 
     /// The items from number `seen` on, and the number after the last.
     pub(super) fn since(&self, seen: u64) -> (Vec<Item>, u64) {
+        self.passing_since(seen, |_| true)
+    }
+
+    /// The metrics among them.
+    pub(super) fn metrics_since(&self, seen: u64) -> (Vec<Item>, u64) {
+        let (mut items, next) = self.passing_since(seen, |raw| raw.contains("MetricData"));
+        items.retain(|item| item.kind == Kind::Metric);
+        (items, next)
+    }
+
+    fn passing_since(&self, seen: u64, passes: impl Fn(&str) -> bool) -> (Vec<Item>, u64) {
         let skipped = usize::try_from(seen.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let items = self.held.iter().skip(skipped);
-        (items.filter_map(Held::item).collect(), self.accepted())
+        let passing = items.filter(|held| passes(&held.raw));
+        (passing.filter_map(Held::item).collect(), self.accepted())
     }
 
     /// All items of an operation, oldest first.
@@ -182,5 +194,18 @@ mod tests {
         assert!(!store.by_operation.contains_key("b"));
         let (items, next) = store.since(3);
         assert_eq!((names(items), next), (vec!["4".to_owned()], 4));
+    }
+
+    #[test]
+    fn metrics_are_found_among_the_new_items_and_by_what_they_are() {
+        let mut store = Store::new(9, None);
+        let metric = json!({"time": "2026-03-02T10:00:00Z", "data": {"baseType": "MetricData",
+            "baseData": {"metrics": [{"name": "m", "value": 2}]}}});
+        store.push(&metric);
+        store.push(&envelope("a", "not MetricData"));
+        store.push(&metric);
+        let (items, next) = store.metrics_since(1);
+        assert_eq!((items.len(), items[0].value, next), (1, Some(2.0), 3));
+        assert_eq!(store.metrics_since(3).0.len(), 0);
     }
 }

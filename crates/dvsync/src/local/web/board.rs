@@ -2,30 +2,32 @@
 //!
 //! Rows are named by table and id, never by what is in them. With several targets it follows the first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use local_stack::bus::QueueCounts;
 use local_stack::dataverse::{AckWrite, Change, Operation};
-use local_stack::host::{Fleet, HostState};
-use local_stack::stack::{INBOUND, REJECTED, Stack};
+use local_stack::stack::{INBOUND, Stack};
 use local_stack::target::Call;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::super::lanes::Lane;
+use super::dataverse::Requests;
+use super::lags::{BUCKET_SECONDS, Lags, ms};
+use super::letters::Letter;
+use super::parts::{counts, fleet_part, is_down, queue_part, target_state};
 
 /// Changes followed at a time; older ones are forgotten, whatever became of them.
 const JOURNEYS: usize = 2000;
-/// Of these, how many are shown, and dead letters of each queue.
+/// Of these, how many are shown.
 const SHOWN: usize = 60;
-/// Width of a point of the lag plot, and how many there are: five minutes.
-const BUCKET_SECONDS: i64 = 5;
-const BUCKETS: i64 = 60;
-/// Lags remembered; more would only sharpen percentiles.
-const LAGS: usize = 20_000;
+/// Failed calls remembered; more would only be counted.
+const FAILED: usize = 20_000;
 /// A failed call counts as recent for so long.
-const RECENT: Duration = Duration::seconds(10);
+pub(super) const RECENT: Duration = Duration::seconds(10);
+/// What the state column says of a change that was given up (`AckColumns::state`).
+const REJECTED: i64 = 3;
 
 /// One change on its way.
 struct Journey {
@@ -35,12 +37,6 @@ struct Journey {
     failures: u32,
     last_status: Option<u16>,
     refused: bool,
-}
-
-/// A lag that ended at a moment.
-struct Lag {
-    at: OffsetDateTime,
-    ms: i64,
 }
 
 /// The memory behind the page.
@@ -54,10 +50,11 @@ pub(super) struct Board {
     journeys: VecDeque<Journey>,
     /// Journeys by row.
     rows: HashMap<Uuid, Vec<usize>>,
-    delivered: VecDeque<Lag>,
-    acknowledged: VecDeque<Lag>,
+    delivered: Lags,
+    acknowledged: Lags,
     last_call: Option<Option<u16>>,
     failed: VecDeque<OffsetDateTime>,
+    dataverse: Requests,
 }
 
 impl Board {
@@ -70,6 +67,9 @@ impl Board {
         self.changes_seen += changes.len();
         self.calls_seen += calls.len();
         self.acks_seen += acks.len();
+        let (counters, faults) = (stack.dataverse.counters(), stack.dataverse.faults());
+        self.dataverse
+            .follow(&counters, &faults, OffsetDateTime::now_utc());
         for change in changes.into_iter().filter(|c| c.notification_id.is_some()) {
             self.saved(change);
         }
@@ -77,7 +77,11 @@ impl Board {
             self.called(call);
         }
         for ack in &acks {
-            if let Some(table) = lane.config.tables.get(ack.table) {
+            let Some(table) = lane.config.tables.get(ack.table) else {
+                continue;
+            };
+            let state = ack.columns.get(&table.ack.state).and_then(Value::as_i64);
+            if state != Some(REJECTED) {
                 self.acknowledged(ack, &table.ack.version, &table.ack.correlation_id);
             }
         }
@@ -116,7 +120,7 @@ impl Board {
         self.last_call = Some(call.status);
         if down {
             self.failed.push_back(call.at);
-            if self.failed.len() > LAGS {
+            if self.failed.len() > FAILED {
                 self.failed.pop_front();
             }
         }
@@ -137,7 +141,7 @@ impl Board {
             }
             if call.status.is_some_and(|status| status < 300) {
                 journey.delivered = Some(call.at);
-                keep(&mut self.delivered, call.at, journey.change.at);
+                self.delivered.keep(call.at, journey.change.at);
             } else {
                 journey.failures += 1;
                 journey.last_status = call.status;
@@ -158,14 +162,13 @@ impl Board {
             let covers = own || version.is_some_and(|version| version >= journey.change.version);
             if covers && journey.acknowledged.is_none() && ack.at >= journey.change.at {
                 journey.acknowledged = Some(ack.at);
-                keep(&mut self.acknowledged, ack.at, journey.change.at);
+                self.acknowledged.keep(ack.at, journey.change.at);
             }
         }
     }
 
-    /// All that the page shows.
-    pub(super) fn snapshot(&mut self, stack: &Stack) -> Value {
-        let now = OffsetDateTime::now_utc();
+    /// All that the page shows of changes and stand-ins.
+    pub(super) fn snapshot(&self, stack: &Stack, letters: &[Letter], now: OffsetDateTime) -> Value {
         let recent = self
             .failed
             .iter()
@@ -183,10 +186,13 @@ impl Board {
         let totals = stack.dataverse.counters();
         let called = stack.target.counters();
         let journeys = self.journeys.iter().rev().take(SHOWN);
+        let given_up = letters.iter().filter(|letter| letter.queue != INBOUND);
+        let given_up: HashSet<_> = given_up.filter_map(Letter::correlation_id).collect();
+        let dataverse = self.dataverse.state(now);
         json!({
             "now": ms(now),
             "parts": [
-                {"id": "dataverse", "name": "Dataverse", "state": "green", "word": "up",
+                {"id": "dataverse", "name": "Dataverse", "state": dataverse.0, "word": dataverse.1,
                     "counts": {"saved": totals.events, "in outbox": stack.dataverse.outbox_len()}},
                 queue_part("outbound", "outbound queue", outbound),
                 fleet_part("outbound-fn", &stack.outbound),
@@ -194,30 +200,30 @@ impl Board {
                     "counts": {"calls": called.calls, "delivered": called.applied, "failed": called.faulted}},
                 queue_part("inbound", "inbound queue", counts(stack, INBOUND)),
                 fleet_part("inbound-fn", &stack.inbound),
-                {"id": "rows", "name": "rows in Dataverse", "state": "green", "word": "up",
+                {"id": "rows", "name": "Dataverse rows", "state": "green", "word": "up",
                     "counts": {"acknowledged": self.acks_seen}},
             ],
             "lag": {
                 "bucketSeconds": BUCKET_SECONDS,
-                "delivered": percentiles(&self.delivered, now),
-                "acknowledged": percentiles(&self.acknowledged, now),
+                "delivered": self.delivered.percentiles(now),
+                "acknowledged": self.acknowledged.percentiles(now),
             },
-            "changes": journeys.map(Journey::json).collect::<Vec<_>>(),
-            "deadLetters": dead_letters(stack),
+            "changes": journeys.map(|journey| journey.json(&given_up)).collect::<Vec<_>>(),
         })
     }
 }
 
 impl Journey {
-    fn json(&self) -> Value {
+    fn json(&self, given_up: &HashSet<Uuid>) -> Value {
         let deleted = self.change.operation == Operation::Delete;
+        let dead = given_up.contains(&self.change.correlation_id);
         let outcome = match (self.acknowledged, self.delivered) {
-            (Some(_), _) if self.refused && self.delivered.is_none() => "refused",
             (Some(_), _) => "acknowledged",
             (None, Some(_)) if deleted => "deleted",
             (None, Some(_)) => "delivered",
-            (None, None) if self.refused => "refused",
-            (None, None) if self.failures > 0 => "retrying",
+            (None, None) if dead && self.refused => "refused",
+            (None, None) if dead => "dead-lettered",
+            (None, None) if self.failures > 0 && !self.refused => "retrying",
             (None, None) => "on its way",
         };
         json!({
@@ -235,148 +241,41 @@ impl Journey {
     }
 }
 
-fn keep(lags: &mut VecDeque<Lag>, at: OffsetDateTime, since: OffsetDateTime) {
-    let ms = ms(at) - ms(since);
-    lags.push_back(Lag { at, ms });
-    if lags.len() > LAGS {
-        lags.pop_front();
-    }
-}
-
-fn ms(at: OffsetDateTime) -> i64 {
-    at.unix_timestamp() * 1000 + i64::from(at.millisecond())
-}
-
-/// Whether an answer, or a reset in its place, says that the target does not work, rather than that it will
-/// not have this row.
-fn is_down(status: Option<u16>) -> bool {
-    status.is_none_or(|status| status >= 500 || matches!(status, 401 | 403 | 429))
-}
-
-fn target_state(last: Option<Option<u16>>, recent_failures: usize) -> (&'static str, String) {
-    match last {
-        Some(None) => ("red", "failing: connection reset".to_owned()),
-        Some(Some(status)) if is_down(Some(status)) => ("red", format!("failing: {status}")),
-        _ if recent_failures > 0 => ("amber", "recovering".to_owned()),
-        Some(_) => ("green", "up".to_owned()),
-        None => ("green", "not called yet".to_owned()),
-    }
-}
-
-fn counts(stack: &Stack, queue: &str) -> QueueCounts {
-    stack.bus.counts(queue).unwrap_or_default()
-}
-
-fn queue_part(id: &str, name: &str, counts: QueueCounts) -> Value {
-    let (state, word) = match counts {
-        QueueCounts {
-            dead_letter: 1.., ..
-        } => ("amber", "has dead letters"),
-        QueueCounts { scheduled: 1.., .. } => ("amber", "retries wait"),
-        _ => ("green", "flows"),
-    };
-    json!({"id": id, "name": name, "state": state, "word": word, "counts": {
-        "active": counts.active + counts.locked, "scheduled": counts.scheduled, "dead-lettered": counts.dead_letter,
-    }})
-}
-
-fn fleet_part(name: &str, fleet: &Fleet) -> Value {
-    let states: Vec<_> = fleet.hosts().iter().map(|host| host.state()).collect();
-    let ready = states.iter().filter(|s| **s == HostState::Ready).count();
-    let starting = states.contains(&HostState::Starting);
-    let (state, word) = match ready {
-        all if all == states.len() => ("green", "ready"),
-        0 if !starting => ("red", "stopped"),
-        _ => ("amber", "starting"),
-    };
-    let invocations = fleet.invocations();
-    json!({"id": name, "name": name, "state": state, "word": word, "counts": {
-        "invocations": invocations.started, "in flight": invocations.in_flight(), "restarts": fleet.handler_restarts(),
-    }})
-}
-
-/// Median and 95th percentile by time, oldest first; null where nothing arrived.
-fn percentiles(lags: &VecDeque<Lag>, now: OffsetDateTime) -> Vec<Value> {
-    let newest = now.unix_timestamp() / BUCKET_SECONDS;
-    let mut buckets = vec![Vec::new(); usize::try_from(BUCKETS).unwrap_or_default()];
-    for lag in lags.iter().rev() {
-        let age = newest - lag.at.unix_timestamp() / BUCKET_SECONDS;
-        let Some(place) = usize::try_from(BUCKETS - 1 - age).ok() else {
-            break;
-        };
-        if let Some(bucket) = buckets.get_mut(place) {
-            bucket.push(lag.ms);
-        }
-    }
-    let point = |bucket: &mut Vec<i64>| {
-        bucket.sort_unstable();
-        let at = |share: usize| bucket.get(bucket.len().saturating_sub(1) * share / 100);
-        at(50).map_or(Value::Null, |p50| json!({"p50": p50, "p95": at(95)}))
-    };
-    buckets.iter_mut().map(point).collect()
-}
-
-fn dead_letters(stack: &Stack) -> Vec<Value> {
-    let mut dead = Vec::new();
-    let queues = stack.entities().chain([REJECTED]);
-    for queue in queues.filter(|queue| {
-        let counts = counts(stack, queue);
-        counts.dead_letter > 0 || *queue == REJECTED && counts.active > 0
-    }) {
-        let snapshot = stack.bus.snapshot(queue).unwrap_or_default();
-        let messages = if queue == REJECTED {
-            snapshot.active
-        } else {
-            snapshot.dead_letter
-        };
-        for message in messages.into_iter().rev().take(SHOWN) {
-            let body: Value = serde_json::from_slice(&message.body).unwrap_or_default();
-            dead.push(json!({
-                "queue": queue,
-                "correlationId": message.correlation_id,
-                "row": body.get("sourceRowId"),
-                "table": body.get("table"),
-                "reason": message.dead_letter_reason,
-                "description": message.dead_letter_description,
-            }));
-        }
-    }
-    dead
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_target_is_red_with_its_status_until_a_call_succeeds() {
-        assert_eq!(
-            target_state(Some(Some(503)), 3),
-            ("red", "failing: 503".to_owned())
-        );
-        assert_eq!(target_state(Some(None), 1).0, "red");
-        assert_eq!(target_state(Some(Some(200)), 3).0, "amber");
-        assert_eq!(target_state(Some(Some(200)), 0).0, "green");
-    }
-
-    #[test]
-    fn a_row_the_target_refuses_does_not_make_it_red() {
-        assert_eq!(target_state(Some(Some(422)), 0).0, "green");
-    }
-
-    #[test]
-    fn percentiles_leave_a_gap_where_nothing_arrived_and_forget_what_is_old() {
-        let now = OffsetDateTime::UNIX_EPOCH + Duration::seconds(10_000);
-        let lag = |ago: i64, ms| Lag {
-            at: now - Duration::seconds(ago),
-            ms,
+    fn a_change_that_was_given_up_is_on_its_way_again_once_its_letter_is_resent() {
+        let id = Uuid::from_u128(7);
+        let mut journey = Journey {
+            change: Change {
+                notification_id: None,
+                correlation_id: id,
+                table: "account",
+                row_id: Uuid::nil(),
+                version: 1,
+                operation: Operation::Update,
+                at: OffsetDateTime::UNIX_EPOCH,
+            },
+            delivered: None,
+            acknowledged: None,
+            failures: 1,
+            last_status: Some(422),
+            refused: true,
         };
-        let lags = VecDeque::from([lag(900, 9), lag(20, 40), lag(0, 10), lag(0, 30), lag(0, 20)]);
-        let points = percentiles(&lags, now);
-        assert_eq!(points.len(), 60);
-        assert_eq!(points[59], json!({"p50": 20, "p95": 20}));
-        assert_eq!(points[58], Value::Null);
-        assert_eq!(points[55]["p50"], 40);
-        assert_eq!(points.iter().filter(|p| !p.is_null()).count(), 2);
+        let outcome = |journey: &Journey, letters: &[Uuid]| {
+            let letters = letters.iter().copied().collect();
+            journey.json(&letters)["outcome"]
+                .as_str()
+                .map(str::to_owned)
+        };
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("refused"));
+        assert_eq!(outcome(&journey, &[]).as_deref(), Some("on its way"));
+        journey.refused = false;
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("dead-lettered"));
+        assert_eq!(outcome(&journey, &[]).as_deref(), Some("retrying"));
+        journey.delivered = Some(OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(outcome(&journey, &[id]).as_deref(), Some("delivered"));
     }
 }

@@ -1,107 +1,140 @@
 //! The live page of a run: a snapshot for whoever looks, and the things a person may do to it.
 //!
-//! The run feeds the page between its other looks, and only while somebody looks. What a person does waits
-//! for the run's next look too, so that the stack has one owner.
+//! The run feeds the page between its other looks, and only while somebody looks. What a person does to the
+//! stand-ins waits for the run's next look too, so that the stack has one owner; dead letters are sent
+//! again over Service Bus, as from anywhere else.
 
 mod board;
+mod dataverse;
+mod health;
+mod lags;
+mod letters;
+mod parts;
+mod routes;
+mod switches;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use axum::Router;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN};
-use http::{HeaderMap, StatusCode};
+use local_stack::insights::Reader;
 use local_stack::stack::Stack;
-use serde_json::json;
+use serde_json::{Value, json};
+use service_bus::{Client, ClientOptions};
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
+use super::governor::Reports;
 use super::lanes::Lane;
 use board::Board;
+use health::Health;
+use switches::{Position, Switch};
 
 /// How often the snapshot is made anew.
 const PERIOD: Duration = Duration::from_millis(500);
 /// Nobody looks any more when nobody has asked for so long.
 const ATTENTION: Duration = Duration::from_secs(5);
-/// More that waits to be done is refused.
-const MOST_ACTIONS: usize = 64;
 
 /// What a person does on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    Break,
-    Mend,
+    /// Takes the target down, or up again.
+    Target {
+        down: bool,
+    },
+    Dataverse(Position),
     Change,
     Refused,
 }
 
 impl Action {
     fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "break" => Self::Break,
-            "mend" => Self::Mend,
-            "change" => Self::Change,
-            "refused" => Self::Refused,
+        Some(match name.split_once('-') {
+            Some(("target", "up")) => Self::Target { down: false },
+            Some(("target", "down")) => Self::Target { down: true },
+            Some(("dataverse", position)) => Self::Dataverse(Position::named(position)?),
+            None if name == "change" => Self::Change,
+            None if name == "refused" => Self::Refused,
             _ => return None,
         })
     }
 }
 
 #[derive(Default)]
-struct Shared {
+struct State {
     snapshot: String,
     asked: Option<Instant>,
     actions: Vec<Action>,
+    health: Health,
 }
 
-type Handle = Arc<Mutex<Shared>>;
+type Shared = Arc<Mutex<State>>;
 
-fn lock(handle: &Handle) -> MutexGuard<'_, Shared> {
-    handle.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(shared: &Shared) -> MutexGuard<'_, State> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The page, served until it is dropped.
 pub(super) struct Page {
     url: String,
-    shared: Handle,
+    shared: Shared,
     board: Board,
     made: Option<Instant>,
     changed: usize,
-    server: tokio::task::JoinHandle<()>,
+    switch: Switch,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Page {
     fn drop(&mut self) {
-        self.server.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
 impl Page {
     /// Serves it on 127.0.0.1; port 0 lets the system choose.
-    pub(super) async fn start(port: u16) -> anyhow::Result<Self> {
+    pub(super) async fn start(port: u16, stack: &Stack) -> anyhow::Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))
             .await
             .with_context(|| {
                 format!("the live page cannot listen on 127.0.0.1:{port}; try another --page-port")
             })?;
         let url = format!("http://{}/", listener.local_addr()?);
-        let shared = Handle::default();
+        let shared = Shared::default();
         lock(&shared).snapshot = "{}".to_owned();
-        let router = router(Arc::clone(&shared));
-        let server = tokio::spawn(async move {
+        let options = ClientOptions::default();
+        let client = Client::from_connection_string(&stack.bus.connection_string(), options)?;
+        let insights = stack.insights.as_ref();
+        let server = Arc::new(routes::Server {
+            shared: Arc::clone(&shared),
+            telemetry: insights.map(|insights| (insights.reader(), insights.items_url())),
+            client,
+            places: letters::places(stack),
+            resending: Semaphore::new(1),
+        });
+        let router = routes::router(server);
+        let mut tasks = vec![tokio::spawn(async move {
             // axum's serve loop has no error to give.
             let _ = axum::serve(listener, router).await;
-        });
+        })];
+        if let Some(insights) = insights {
+            tasks.push(tokio::spawn(follow_metrics(
+                insights.reader(),
+                Arc::clone(&shared),
+            )));
+        }
         Ok(Self {
             url,
             shared,
             board: Board::default(),
             made: None,
             changed: 0,
-            server,
+            switch: Switch::default(),
+            tasks,
         })
     }
 
@@ -110,7 +143,7 @@ impl Page {
     }
 
     /// Does what was asked on the page, and brings it up to date if somebody looks.
-    pub(super) fn follow(&mut self, stack: &Stack, lane: &Lane<'_>) {
+    pub(super) fn follow(&mut self, stack: &Stack, lane: &Lane<'_>, reports: &Reports) {
         let (actions, watched) = {
             let mut shared = lock(&self.shared);
             let watched = shared.asked.is_some_and(|at| at.elapsed() < ATTENTION);
@@ -124,15 +157,30 @@ impl Page {
         }
         self.made = Some(Instant::now());
         self.board.follow(stack, lane);
-        let snapshot = self.board.snapshot(stack).to_string();
+        let snapshot = self.snapshot(stack, reports).to_string();
         lock(&self.shared).snapshot = snapshot;
+    }
+
+    fn snapshot(&self, stack: &Stack, reports: &Reports) -> Value {
+        let now = OffsetDateTime::now_utc();
+        let letters = letters::list(stack);
+        let mut snapshot = self.board.snapshot(stack, &letters, now);
+        let health = lock(&self.shared).health.rows(&reports.identities(), now);
+        snapshot["health"] = health;
+        snapshot["deadLetters"] = json!(letters);
+        snapshot["telemetry"] = json!(stack.insights.is_some());
+        snapshot["switches"] = json!({
+            "target": switches::target(&stack.target),
+            "dataverse": self.switch.position().name(),
+        });
+        snapshot
     }
 
     fn act(&mut self, stack: &Stack, action: Action) {
         let number = self.changed;
         let saved = match action {
-            Action::Break => return stack.target.set_down(true),
-            Action::Mend => return stack.target.set_down(false),
+            Action::Target { down } => return stack.target.set_down(down),
+            Action::Dataverse(position) => return self.switch.turn(&stack.dataverse, position),
             Action::Change => {
                 let mut ids = stack.dataverse.ids("account");
                 ids.sort_unstable();
@@ -153,102 +201,34 @@ impl Page {
     }
 }
 
-fn router(shared: Handle) -> Router {
-    let html = || file("text/html; charset=utf-8", include_str!("page.html"));
-    let css = || file("text/css; charset=utf-8", include_str!("page.css"));
-    let js = || file("text/javascript; charset=utf-8", include_str!("page.js"));
-    Router::new()
-        .route("/", get(async move || html()))
-        .route("/page.css", get(async move || css()))
-        .route("/page.js", get(async move || js()))
-        .route("/state.json", get(state))
-        .route("/act/{action}", post(act))
-        .with_state(shared)
-}
-
-fn file(kind: &'static str, text: &'static str) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; frame-ancestors 'none'";
-    let headers = [
-        (CONTENT_TYPE, kind),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, text).into_response()
-}
-
-/// Whether the request was made to this machine by name or address. A name that somebody else's DNS points
-/// here is not.
-fn is_local(headers: &HeaderMap) -> bool {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let name = host.and_then(|host| Some(host.rsplit_once(':')?.0));
-    matches!(name, Some("127.0.0.1" | "localhost"))
-}
-
-/// Whether a page of ours made the request.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let origin = text(ORIGIN).and_then(|origin| origin.strip_prefix("http://"));
-    is_local(headers) && origin.is_some() && origin == text(HOST)
-}
-
-async fn state(State(shared): State<Handle>, headers: HeaderMap) -> Response {
-    if !is_local(&headers) {
-        return StatusCode::FORBIDDEN.into_response();
+/// Takes the apps' metrics in as they come.
+async fn follow_metrics(reader: Reader, shared: Shared) {
+    let mut seen = 0;
+    loop {
+        let (items, next) = reader.metrics_since(seen);
+        seen = next;
+        {
+            let mut shared = lock(&shared);
+            items.iter().for_each(|item| shared.health.take(item));
+        }
+        tokio::time::sleep(PERIOD).await;
     }
-    let snapshot = {
-        let mut shared = lock(&shared);
-        shared.asked = Some(Instant::now());
-        shared.snapshot.clone()
-    };
-    let headers = [
-        (CONTENT_TYPE, "application/json"),
-        (CACHE_CONTROL, "no-store"),
-    ];
-    (headers, snapshot).into_response()
-}
-
-async fn act(
-    State(shared): State<Handle>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    if !is_same_origin(&headers) {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    let Some(action) = Action::named(&name) else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let mut shared = lock(&shared);
-    if shared.actions.len() >= MOST_ACTIONS {
-        return StatusCode::TOO_MANY_REQUESTS.into_response();
-    }
-    shared.actions.push(action);
-    StatusCode::ACCEPTED.into_response()
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn headers(host: &'static str, origin: Option<&'static str>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, HeaderValue::from_static(host));
-        if let Some(origin) = origin {
-            headers.insert(ORIGIN, HeaderValue::from_static(origin));
-        }
-        headers
-    }
-
     #[test]
-    fn only_the_page_itself_may_act() {
-        let own = headers("127.0.0.1:8300", Some("http://127.0.0.1:8300"));
-        assert!(is_same_origin(&own));
-        let foreign = headers("127.0.0.1:8300", Some("http://evil.example"));
-        assert!(!is_same_origin(&foreign));
-        assert!(!is_same_origin(&headers("127.0.0.1:8300", None)));
-        let rebound = headers("evil.example:8300", Some("http://evil.example:8300"));
-        assert!(!is_same_origin(&rebound));
+    fn an_action_is_known_by_its_name_and_nothing_else_is_done() {
+        let down = Action::Dataverse(Position::Down);
+        assert_eq!(Action::named("dataverse-down"), Some(down));
+        assert_eq!(
+            Action::named("target-up"),
+            Some(Action::Target { down: false })
+        );
+        for other in ["dataverse-", "target-throttling", "change-up", ""] {
+            assert_eq!(Action::named(other), None, "{other}");
+        }
     }
 }

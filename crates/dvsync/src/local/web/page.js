@@ -1,18 +1,9 @@
-// The live page: asks for the state once a second and draws it. Text goes in as text, never as HTML.
+// The live page: asks for the state once a second and draws it.
 "use strict";
-const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined && text !== null) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-const duration = (ms) => (ms === null ? "–" : ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);
-const since = (change, step) => (change[step] === null ? null : Math.max(0, change[step] - change.saved));
-const TONES = { acknowledged: "green", deleted: "green", delivered: "green", retrying: "amber", refused: "red" };
+// What came last.
+let latest = null;
 
 function drawParts(parts) {
   $("pipeline").replaceChildren(...parts.map((part) => {
@@ -21,8 +12,7 @@ function drawParts(parts) {
     item.dataset.state = part.state;
     const counts = element("dl");
     for (const [name, count] of Object.entries(part.counts)) counts.append(element("dt", name), element("dd", count));
-    const mark = { green: "●", amber: "▲", red: "✖" }[part.state];
-    item.append(element("h2", part.name), element("div", `${mark} ${part.word}`, "word"), counts);
+    item.append(element("h2", part.name), element("div", `${MARKS[part.state]} ${part.word}`, "word"), counts);
     return item;
   }));
 }
@@ -43,10 +33,10 @@ function drawLag(lag) {
   const last = (kind) => lag[kind].findLast(Boolean);
   const words = ["delivered", "acknowledged"].map((kind) => {
     const point = last(kind);
-    return point ? `${kind}: median ${duration(point.p50)}, 95th percentile ${duration(point.p95)}` : `${kind}: nothing yet`;
+    return point ? `${kind} ${duration(point.p50)} (95 %: ${duration(point.p95)})` : `nothing ${kind} yet`;
   });
-  $("lag-words").textContent = `Latest: ${words.join("; ")}. Top of the plot: ${duration(top)}.`;
-  $("lag").setAttribute("aria-label", words.join("; "));
+  $("lag-words").textContent = `Latest: ${words.join(", ")}. Top of the plot: ${duration(top)}.`;
+  $("lag").setAttribute("aria-label", words.join(", "));
 }
 
 function svg(name, attributes) {
@@ -59,8 +49,8 @@ function drawChanges(changes) {
   const held = document.activeElement?.dataset?.change;
   $("changes").replaceChildren(...changes.map((change) => {
     const line = element("tr");
-    line.dataset.outcome = change.outcome;
-    const open = element("button", change.row.replace(/(:.{8}).*/, "$1…"));
+    Object.assign(line.dataset, { outcome: change.outcome, correlation: change.correlationId });
+    const open = element("button", short(change.row));
     open.dataset.change = change.correlationId + change.row;
     open.title = `${change.row}, correlation ${change.correlationId}`;
     open.addEventListener("click", () => showTrace(change));
@@ -75,31 +65,105 @@ function drawChanges(changes) {
   if (held) [...$("changes").querySelectorAll("button")].find((button) => button.dataset.change === held)?.focus();
 }
 
-function showTrace(change) {
-  const facts = { Row: change.row, Correlation: change.correlationId, Change: `${change.operation}, version ${change.version}`, Outcome: change.outcome, "Failed calls": change.failures + (change.lastStatus ? ` (last ${change.lastStatus})` : "") };
-  $("trace-facts").replaceChildren(...Object.entries(facts).flatMap(([name, fact]) => [element("dt", name), element("dd", fact)]));
-  const whole = Math.max(1, since(change, "acknowledged") ?? 0, since(change, "delivered") ?? 0);
-  $("trace-steps").replaceChildren(...["delivered", "acknowledged"].map((step) => {
-    const item = element("li", change[step] === null ? `not ${step}` : `${step} ${duration(since(change, step))} after the save`);
-    if (change[step] !== null) {
-      const bar = element("div", null, `bar ${step}`);
-      bar.style.width = `${(100 * since(change, step)) / whole}%`;
-      item.append(bar);
+function drawHealth(rows, telemetry) {
+  $("health").replaceChildren(...rows.map((row) => {
+    const line = element("tr", null, row.state);
+    Object.assign(line.dataset, { system: row.system, app: row.app, state: row.state, breaker: row.breaker ?? "" });
+    line.append(element("td", row.system), element("td", row.app), element("td", `${MARKS[row.state]} ${row.word}`, "word"));
+    const governor = row.governor;
+    if (!governor) {
+      line.append(...[1, 2, 3].map(() => element("td", "–", "n")));
+      return line;
     }
-    return item;
+    const used = element("td", `${governor.inFlight} of ${governor.allowed} `, "n");
+    const meter = element("meter");
+    Object.assign(meter, { max: Math.max(1, governor.allowed), value: governor.inFlight });
+    meter.setAttribute("aria-hidden", "true");
+    used.append(meter);
+    const limits = Object.entries(governor.limits).map(([limit, count]) => `${limit.replace("_", " ")} ${count}`);
+    const throttled = element("td", governor.throttled, "n");
+    if (limits.length) throttled.append(element("div", limits.join(", "), "soft"));
+    line.append(used, element("td", governor.requests, "n"), throttled);
+    return line;
   }));
-  $("trace").showModal();
+  const why = rows.length ? "" : "Nothing has been told yet. ";
+  $("health-note").textContent = why + (telemetry ? "" : "Breakers are told by telemetry, and this run was started with --no-telemetry.");
 }
 
 function drawDead(dead) {
+  const held = document.activeElement?.closest("#dead tr")?.dataset.letter;
+  const heldButton = document.activeElement?.className;
   $("dead-count").textContent = dead.length ? `(${dead.length})` : "";
-  const items = dead.map((letter) => {
-    const item = element("li");
-    item.append(element("strong", letter.reason ?? "no reason given"), element("div", letter.description ?? ""));
-    item.append(element("code", `${letter.queue} · ${letter.table ?? "?"}:${letter.row ?? "?"} · correlation ${letter.correlationId ?? "?"}`));
-    return item;
+  $("resend-all").hidden = !dead.length;
+  const lines = dead.map((letter) => {
+    const line = element("tr");
+    Object.assign(line.dataset, { letter: `${letter.queue}/${letter.number}`, queue: letter.queue, correlation: letter.correlationId });
+    const cell = (name, text, className) => {
+      const made = element("td", text, className);
+      made.dataset.name = name;
+      line.append(made);
+      return made;
+    };
+    const row = letter.row ? `${letter.table ?? "?"}:${letter.row}` : "unknown row";
+    const open = element("button", short(row), "row");
+    open.title = `${row}, correlation ${letter.correlationId ?? "unknown"}`;
+    open.disabled = !letter.correlationId;
+    open.addEventListener("click", () => showTrace(latest.changes.find((c) => c.correlationId === letter.correlationId && c.row === row) ?? { row, correlationId: letter.correlationId }));
+    cell("Letter").append(open, element("div", letter.queue, "soft"));
+    cell("Reason", letter.reason ?? "none given", "word red");
+    cell("Stage", letter.stage ?? "–");
+    cell("Code", letter.code ?? "–").append(letter.status ? element("div", `status ${letter.status}`, "soft") : "");
+    cell("What happened", letter.description ?? "–", "long");
+    const again = element("button", "Resend", "again");
+    again.setAttribute("aria-label", `Resend ${row} of ${letter.queue}`);
+    again.disabled = resending.has(line.dataset.letter);
+    again.addEventListener("click", () => resend([letter], again));
+    cell("").append(again);
+    return line;
   });
-  $("dead").replaceChildren(...(items.length ? items : [element("li", "None.", "none")]));
+  if (!lines.length) {
+    const none = element("td", "None.");
+    none.colSpan = 6;
+    lines.push(element("tr", null, "none"));
+    lines[0].append(none);
+  }
+  $("dead").replaceChildren(...lines);
+  if (held) $("dead").querySelector(`tr[data-letter="${held}"] .${heldButton}`)?.focus();
+}
+
+// Letters on their way back.
+const resending = new Set();
+
+// Sends letters again: those given one by one, or all of the queues they are on.
+async function resend(letters, button, all) {
+  const keys = letters.map((letter) => `${letter.queue}/${letter.number}`);
+  keys.forEach((key) => resending.add(key));
+  button.disabled = true;
+  $("dead-note").textContent = "resending …";
+  const asked = all ? [...new Set(letters.map((letter) => letter.queue))].map((queue) => ({ queue })) : letters;
+  let sent = 0;
+  try {
+    for (const { queue, number } of asked) {
+      const which = new URLSearchParams(number === undefined ? { queue } : { queue, number });
+      const answer = await fetch(`resend?${which}`, { method: "POST" });
+      const told = await answer.json();
+      if (!answer.ok) throw new Error(told.problem);
+      sent += told.resent;
+    }
+    $("dead-note").textContent = sent ? `${sent} resent` : "it is gone, or held by somebody else";
+  } catch (error) {
+    $("dead-note").textContent = `not resent: ${error.message}`;
+  }
+  keys.forEach((key) => resending.delete(key));
+  button.disabled = false;
+}
+
+function drawSwitches(switches) {
+  for (const [system, position] of Object.entries(switches)) {
+    for (const button of document.querySelectorAll(`[data-act^="${system}-"]`)) {
+      button.setAttribute("aria-pressed", button.dataset.act === `${system}-${position}`);
+    }
+  }
 }
 
 async function look() {
@@ -108,10 +172,13 @@ async function look() {
     if (!answer.ok) throw new Error(answer.status);
     const state = await answer.json();
     if (state.parts) {
+      latest = state;
       drawParts(state.parts);
       drawLag(state.lag);
+      drawHealth(state.health, state.telemetry);
       drawChanges(state.changes);
       drawDead(state.deadLetters);
+      drawSwitches(state.switches);
     }
     $("live").textContent = "live";
   } catch {
@@ -123,4 +190,5 @@ async function look() {
 for (const button of document.querySelectorAll("[data-act]")) {
   button.addEventListener("click", () => fetch(`act/${button.dataset.act}`, { method: "POST" }).catch(() => {}));
 }
+$("resend-all").addEventListener("click", () => resend(latest.deadLetters, $("resend-all"), true));
 look();
