@@ -36,9 +36,9 @@ use sampler::InvocationSampler;
 use shorten::ShorteningLogs;
 
 pub use ingestion::{Bearer, SCOPE};
-pub use logs::{Level, init_stderr};
+pub use logs::{Level, NoLevel, init_stderr};
 pub use sampler::KEEP;
-pub use settings::{TelemetrySettings, WrongSetting};
+pub use settings::{SendAs, TelemetrySettings, WrongSetting};
 pub use shorten::start_of;
 
 /// Target of the spans that are exported.
@@ -68,6 +68,7 @@ pub struct Telemetry {
 
 struct Running {
     ingestion: Ingestion,
+    identity: Option<SendAs>,
     metrics_every: Duration,
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
@@ -124,7 +125,13 @@ impl Telemetry {
         })
     }
 
-    /// Names the identity that telemetry is sent as. What came before waits for it.
+    /// The identity that telemetry is to be sent as; `None` when nothing asks for one.
+    #[must_use]
+    pub fn send_as(&self) -> Option<&SendAs> {
+        self.running.as_ref()?.identity.as_ref()
+    }
+
+    /// Gives that identity's tokens. What came before waits for them.
     pub fn authenticate(&self, bearer: Arc<dyn Bearer>) {
         if let Some(running) = &self.running {
             running.ingestion.authenticate(bearer);
@@ -152,7 +159,7 @@ impl Telemetry {
 
 impl Running {
     fn new(settings: &TelemetrySettings, runtime: Handle) -> Result<Self, TelemetryError> {
-        let ingestion = Ingestion::new(runtime, settings.by_identity)?;
+        let ingestion = Ingestion::new(runtime, settings.identity.is_some())?;
         let resource = resource(settings);
         let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
         let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone());
@@ -184,7 +191,7 @@ impl Running {
         if settings.otlp {
             let wrong =
                 |e: opentelemetry_otlp::ExporterBuildError| TelemetryError::Otlp(e.to_string());
-            let client = ingestion.without_token();
+            let client = ingestion.for_otlp();
             let spans = || {
                 let exporter = SpanExporter::builder().with_http();
                 exporter
@@ -214,6 +221,7 @@ impl Running {
         }
         Ok(Self {
             ingestion,
+            identity: settings.identity.clone(),
             metrics_every: settings.metrics_every,
             traces: traces.build(),
             metrics: metrics.build(),

@@ -145,6 +145,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         },
         telemetry: (!options.no_telemetry).then(|| TelemetryConfig {
             file: options.telemetry_file.clone(),
+            ..TelemetryConfig::default()
         }),
         settings: settings(&options),
         instances: options.instances.into(),
