@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use local_stack::bus::{Broker, BrokerAdmin, BrokerConfig, TopicConfig};
 use local_stack::dataverse::{Dataverse, DataverseConfig, Limits, TlsPort, WebServers};
 use local_stack::identity::{Identity, IdentityConfig, TokenKey};
+use local_stack::insights::{Insights, InsightsConfig};
 use local_stack::target::{Target, TargetConfig};
 use local_stack::tls::LocalCa;
 use local_stack::vault::{Vault, VaultConfig};
@@ -81,6 +82,13 @@ enum Part {
     },
     /// The managed-identity endpoint of App Service.
     Identity,
+    /// Application Insights: ingestion over TLS, and its items (GET /items, /counts) and faults
+    /// (/_admin/faults) over plain HTTP.
+    ApplicationInsights {
+        /// Where to write the certificate to trust (SSL_CERT_FILE, REQUESTS_CA_BUNDLE).
+        #[arg(long, default_value = "dvsync-ca.pem")]
+        ca: PathBuf,
+    },
     /// Key Vault over TLS, with the identity endpoint its tokens come from.
     KeyVault {
         /// NAME=VALUE; repeatable.
@@ -234,6 +242,27 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
             );
             stopped().await?;
             identity.shutdown().await;
+        }
+        Part::ApplicationInsights { ca } => {
+            let authority = LocalCa::new()?;
+            authority
+                .write_pem(&ca)
+                .with_context(|| format!("cannot write {}", ca.display()))?;
+            let insights = Insights::start(InsightsConfig {
+                port,
+                ..InsightsConfig::new(&authority)
+            })
+            .await?;
+            say(
+                options.json,
+                &json!({
+                    "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string(),
+                    "SSL_CERT_FILE": ca.display().to_string(),
+                    "items": insights.items_url(),
+                }),
+            );
+            stopped().await?;
+            insights.shutdown().await;
         }
         Part::KeyVault { secrets, ca } => key_vault(port, options.json, &secrets, &ca).await?,
     }

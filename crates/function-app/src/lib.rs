@@ -60,7 +60,20 @@ pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
     let tokens = EntraTokens::new(&settings.identity)
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
-    telemetry.authenticate(Arc::new(AsApp(Arc::clone(&tokens))));
+    if let Some(send_as) = telemetry.send_as() {
+        let tokens = match &send_as.client_id {
+            None => Arc::clone(&tokens),
+            Some(_) => Arc::new(
+                EntraTokens::new(&CredentialKind::ManagedIdentity {
+                    client_id: send_as.client_id.clone(),
+                })
+                .context(
+                    "the identity of APPLICATIONINSIGHTS_AUTHENTICATION_STRING cannot be used",
+                )?,
+            ),
+        };
+        telemetry.authenticate(Arc::new(Sender(tokens)));
+    }
     let vault = settings.vault.as_ref().map(|v| {
         let own = Arc::clone(&tokens);
         KeyVault::new(&v.url, own, v.verify_challenge, v.fresh_for).map(Arc::new)
@@ -93,11 +106,11 @@ impl App {
     }
 }
 
-/// Telemetry is sent as the app's own identity.
-struct AsApp(Arc<EntraTokens>);
+/// The identity that telemetry is sent as.
+struct Sender(Arc<EntraTokens>);
 
 #[async_trait]
-impl Bearer for AsApp {
+impl Bearer for Sender {
     async fn token(&self) -> Result<String, String> {
         let token = self.0.token(telemetry::SCOPE).await;
         token

@@ -39,21 +39,24 @@ pub(crate) async fn watch(bus: Client, entity: String, every: Duration) {
             seen("dvsync.queue.dead_letter_oldest_seconds"),
         ),
     ];
-    let mut failing = false;
+    let mut failing = [false; 2];
     loop {
-        for (queue, age) in &queues {
+        for ((queue, age), failing) in queues.iter().zip(&mut failing) {
             match bus.peek(queue, 0, MOST).await {
                 Ok(messages) => {
-                    failing = false;
+                    *failing = false;
                     let oldest = oldest(&messages, OffsetDateTime::now_utc());
                     age.store(oldest, Ordering::Relaxed);
                 }
                 Err(error) => {
                     // Once a spell; the last age stands meanwhile.
-                    if !failing {
-                        warn!("the age of the messages on {queue} is not known: {error}");
+                    if !*failing {
+                        warn!(
+                            queue,
+                            "the age of the messages on {queue} is not known: {error}"
+                        );
                     }
-                    failing = true;
+                    *failing = true;
                 }
             }
         }

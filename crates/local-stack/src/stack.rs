@@ -89,6 +89,8 @@ pub struct Ports {
 pub struct TelemetryConfig {
     /// Every item is written here too, one a line.
     pub file: Option<PathBuf>,
+    /// Ingestion takes bearer tokens of identities only, as with local authentication turned off.
+    pub identities_only: bool,
 }
 
 /// A target beside the first one.
@@ -217,6 +219,7 @@ impl Stack {
                 Insights::start(InsightsConfig {
                     items_port: config.ports.items,
                     file: telemetry.file.clone(),
+                    auth: telemetry.identities_only.then(|| key.clone()),
                     ..InsightsConfig::new(&ca)
                 })
                 .await?,

@@ -128,7 +128,7 @@ impl Authority {
             if left.is_zero() {
                 tracing::warn!(
                     audience,
-                    "the authorization expired and could not be renewed"
+                    "the authorization for {audience} expired and could not be renewed"
                 );
                 return;
             }
@@ -141,7 +141,7 @@ impl Authority {
             match renewed {
                 Ok(renewed) => expires_at.store(renewed.unix_timestamp(), Ordering::Relaxed),
                 Err(error) => {
-                    tracing::debug!(audience, %error, "the authorization is not renewed yet")
+                    tracing::debug!(audience, %error, "the authorization for {audience} is not renewed yet: {error}")
                 }
             }
         }

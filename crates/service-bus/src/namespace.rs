@@ -221,7 +221,10 @@ impl Namespace {
             .is_err()
         {
             let calls = self.calls.len();
-            tracing::warn!(calls, "the client is closed with calls under way");
+            tracing::warn!(
+                calls,
+                "the Service Bus client is closed with {calls} calls under way"
+            );
         }
         self.closed.store(true, Ordering::Release);
         let connection = self.connection.take();

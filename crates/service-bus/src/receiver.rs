@@ -242,7 +242,8 @@ async fn wind_up(
                 // Only a `receive` that was dropped leaves one behind in receive-and-delete mode.
                 None => tracing::warn!(
                     message.sequence_number,
-                    "a message that was received and deleted was never handed out"
+                    "message {} was received and deleted, and never handed out",
+                    message.sequence_number
                 ),
             }
         }

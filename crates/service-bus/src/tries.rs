@@ -76,7 +76,9 @@ impl<'a> Tries<'a> {
                     entity = self.entity,
                     error = %failure,
                     wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                    "trying again"
+                    "trying to {} {} again: {failure}",
+                    self.operation,
+                    self.entity
                 );
                 sleep(wait).await;
             }

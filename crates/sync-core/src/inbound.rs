@@ -119,6 +119,7 @@ impl Inbound {
             known.as_ref().map(|(ack, _)| ack),
             &disposition,
             &result,
+            self.settler.now(),
         );
         Ok(disposition)
     }
@@ -143,10 +144,7 @@ impl Inbound {
         );
         let outcome = result.as_ref().map(|done| done.name());
         metrics().settled(Direction::Inbound, about, disposition, outcome);
-        let occurred = message.properties.get(OCCURRED_AT);
-        let occurred = occurred.and_then(service_bus::Value::as_str);
-        let occurred = occurred.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
-        let lag = occurred.map(|at| self.settler.now() - at);
+        let lag = occurred(message).map(|at| self.settler.now() - at);
         let held = known.is_some_and(|(ack, _)| ack.outcome != Outcome::Rejected);
         if let (Some(lag), Ok(Done::Written), Some(_)) = (lag, result, disposition)
             && held
@@ -350,50 +348,90 @@ fn columns(ack: &Acknowledgement, news: News, table: &TableConfig) -> Map<String
     columns
 }
 
+/// The one line that tells a settled message's whole story.
 fn log(
     message: &Message,
     ack: Option<&Acknowledgement>,
     disposition: &Disposition,
     result: &Result<Done, Failure>,
+    now: OffsetDateTime,
 ) {
     let row = ack.map_or_else(
         || "unknown".into(),
         |a| format!("{}:{}", a.table, a.source_row_id),
     );
-    let (correlation_id, notification_id) =
-        ack.map_or(("", ""), |a| (&a.correlation_id, &a.notification_id));
-    let (retry_count, version) = (
-        message.retry_count(),
-        ack.and_then(|a| a.source_version).map(|v| v.0),
-    );
+    let (correlation_id, notification_id, target_system) = ack.map_or(("", "", "unknown"), |a| {
+        (&a.correlation_id, &a.notification_id, &a.target_system)
+    });
+    let (message_id, retry_count) = (&message.message_id, message.retry_count());
+    let delivery_count = message.delivery_count;
+    let version = ack.and_then(|a| a.source_version).map(|v| v.0);
     match (disposition, result) {
         (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
-            correlation_id, notification_id, row, retry_count, counts, delay_ms = delay.as_millis(),
-            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            version,
+            counts,
+            delay_ms = delay.as_millis(),
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
             "rescheduled the acknowledgement of {row}: {failure}"
         ),
         (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
-            correlation_id, notification_id, row, retry_count, reason, message_id = message.message_id,
-            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            version,
+            reason,
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
             "dead-lettered the acknowledgement of {row}: {failure}"
         ),
-        (_, Ok(done)) => {
-            let outcome = done.name();
-            info!(
-                correlation_id,
-                notification_id,
-                row,
-                retry_count,
-                version,
-                outcome,
-                "acknowledgement of {row}: {outcome}"
-            );
-        }
-        (Disposition::Complete, Err(failure)) => {
-            warn!(
-                correlation_id,
-                row, "completed the acknowledgement of {row} in spite of {failure}"
-            );
-        }
+        (_, Ok(done)) => info!(
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            version,
+            lag_ms = occurred(message).map(|at| trace::milliseconds(now - at)),
+            outcome = done.name(),
+            acknowledges = ack.map(|a| a.outcome.as_str()),
+            "acknowledgement of {row}: {}",
+            done.name()
+        ),
+        (Disposition::Complete, Err(failure)) => warn!(
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            version,
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
+            "completed the acknowledgement of {row} in spite of {failure}"
+        ),
     }
+}
+
+/// When the change was saved that is acknowledged, if the message says so.
+fn occurred(message: &Message) -> Option<OffsetDateTime> {
+    let at = message.properties.get(OCCURRED_AT)?;
+    OffsetDateTime::parse(at.as_str()?, &Rfc3339).ok()
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
+use opentelemetry::KeyValue;
 use service_bus::{OutgoingMessage, Properties};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -79,6 +80,19 @@ pub struct Swept {
     pub kept: u32,
     /// Rows that no sweep can send; a person has to look.
     pub unusable: u32,
+}
+
+impl Swept {
+    fn count(&mut self, done: Done) {
+        let (number, result) = match done {
+            Done::Sent => (&mut self.sent, "sent"),
+            Done::LostRace => (&mut self.lost_races, "lost_race"),
+            Done::Kept => (&mut self.kept, "kept"),
+            Done::Unusable => (&mut self.unusable, "unusable"),
+        };
+        *number += 1;
+        metrics().swept.add(1, &[KeyValue::new("result", result)]);
+    }
 }
 
 /// Longest wait between two tries of one row.
@@ -190,32 +204,15 @@ impl Sweeper {
         });
         let mut worked = pin!(worked.buffer_unordered(AT_ONCE));
         while let Some(done) = worked.next().await {
-            let result = match &done {
-                None => None,
-                Some((_, Ok(Done::Sent))) => Some("sent"),
-                Some((_, Ok(Done::LostRace))) => Some("lost_race"),
-                Some((_, Ok(Done::Unusable))) => Some("unusable"),
-                Some((_, Ok(Done::Kept) | Err(_))) => Some("kept"),
-            };
-            if let Some(result) = result {
-                let result = opentelemetry::KeyValue::new("result", result);
-                metrics().swept.add(1, &[result]);
-            }
-            match done {
-                None => {}
-                Some((_, Ok(Done::Sent))) => swept.sent += 1,
-                Some((_, Ok(Done::LostRace))) => swept.lost_races += 1,
-                Some((_, Ok(Done::Kept))) => swept.kept += 1,
-                Some((_, Ok(Done::Unusable))) => swept.unusable += 1,
-                Some((row, Err(failure))) => {
-                    // Whatever was half done is found again when the lease has ended.
-                    warn!(
-                        correlation_id = row.correlation_id, outbox.row = %row.id,
-                        "outbox row {} is left to a later sweep: {failure}", row.id
-                    );
-                    swept.kept += 1;
-                }
-            }
+            let Some((row, done)) = done else { continue };
+            swept.count(done.unwrap_or_else(|failure| {
+                // Whatever was half done is found again when the lease has ended.
+                warn!(
+                    correlation_id = row.correlation_id, outbox.row = %row.id, failure.code,
+                    "outbox row {} is left to a later sweep: {failure}", row.id
+                );
+                Done::Kept
+            }));
         }
         !stopped.load(Ordering::Relaxed)
     }
@@ -229,7 +226,7 @@ impl Sweeper {
             Ok(notification) => notification,
             Err(failure) => {
                 error!(
-                    correlation_id = row.correlation_id, outbox.row = %row.id,
+                    correlation_id = row.correlation_id, outbox.row = %row.id, failure.code,
                     "outbox row {} cannot be sent: {failure}", row.id
                 );
                 self.patiently(|| self.outbox.keep(&row, &failure.message, None))

@@ -38,9 +38,9 @@ use sampler::InvocationSampler;
 use shorten::ShorteningLogs;
 
 pub use ingestion::{Bearer, SCOPE};
-pub use logs::{Level, init_stderr};
+pub use logs::{Level, NoLevel, init_stderr};
 pub use sampler::KEEP;
-pub use settings::TelemetrySettings;
+pub use settings::{SendAs, TelemetrySettings};
 pub use shorten::start_of;
 
 /// Target of the spans that are exported.
@@ -70,6 +70,7 @@ pub struct Telemetry {
 
 struct Running {
     ingestion: Ingestion,
+    identity: Option<SendAs>,
     metrics_every: Duration,
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
@@ -128,7 +129,13 @@ impl Telemetry {
         })
     }
 
-    /// Names the identity that telemetry is sent as. What came before waits for it.
+    /// The identity that telemetry is to be sent as; `None` when nothing asks for one.
+    #[must_use]
+    pub fn send_as(&self) -> Option<&SendAs> {
+        self.running.as_ref()?.identity.as_ref()
+    }
+
+    /// Gives that identity's tokens. What came before waits for them.
     pub fn authenticate(&self, bearer: Arc<dyn Bearer>) {
         if let Some(running) = &self.running {
             running.ingestion.authenticate(bearer);
@@ -156,7 +163,7 @@ impl Telemetry {
 
 impl Running {
     fn new(settings: &TelemetrySettings, runtime: Handle) -> Result<Self, TelemetryError> {
-        let ingestion = Ingestion::new(runtime, settings.by_identity)?;
+        let ingestion = Ingestion::new(runtime, settings.identity.is_some())?;
         let resource = resource(settings);
         let mut traces = SdkTracerProvider::builder().with_resource(resource.clone());
         let mut metrics = SdkMeterProvider::builder().with_resource(resource.clone());
@@ -190,7 +197,7 @@ impl Running {
         if settings.otlp {
             let wrong =
                 |e: opentelemetry_otlp::ExporterBuildError| TelemetryError::Otlp(e.to_string());
-            let client = ingestion.without_token();
+            let client = ingestion.for_otlp();
             let spans = || {
                 let exporter = SpanExporter::builder().with_http();
                 exporter
@@ -220,6 +227,7 @@ impl Running {
         }
         Ok(Self {
             ingestion,
+            identity: settings.identity.clone(),
             metrics_every: settings.metrics_every,
             traces: traces.build(),
             metrics: metrics.build(),

@@ -7,22 +7,36 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt as _, FilterFn, filter_fn}
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
-/// A level, or levels by target: `info`, or `info,sync_core=debug`.
+/// A level, or levels by module: `info`, or `info,sync_core::dataverse=debug`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level(String);
 
+/// Text that is no [`Level`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is not a level (off, error, warn, info, debug, trace), or levels by module: number {number} in the list is neither"
+)]
+pub struct NoLevel {
+    /// From 1. Not its text: what somebody put into the wrong setting by mistake may be a secret.
+    number: usize,
+}
+
 impl Level {
-    /// `None` when that is no level.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        // The filter takes any word for the name of a target.
-        let known = |part: &str| {
-            let level = part.rsplit('=').next().unwrap_or_default().trim();
-            ["off", "error", "warn", "info", "debug", "trace"]
-                .contains(&level.to_ascii_lowercase().as_str())
-        };
-        let valid = text.split(',').all(known) && EnvFilter::try_new(text).is_ok();
-        valid.then(|| Self(text.to_owned()))
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`NoLevel`], for the first directive that is none.
+    pub fn parse(text: &str) -> Result<Self, NoLevel> {
+        for (at, directive) in text.split(',').enumerate() {
+            // The filter takes any word for the name of a module.
+            let level = directive.rsplit('=').next().unwrap_or_default().trim();
+            let known = ["off", "error", "warn", "info", "debug", "trace"]
+                .contains(&level.to_ascii_lowercase().as_str());
+            if !known || EnvFilter::try_new(directive).is_err() {
+                return Err(NoLevel { number: at + 1 });
+            }
+        }
+        Ok(Self(text.to_owned()))
     }
 
     pub(crate) fn filter(&self) -> EnvFilter {
@@ -63,15 +77,43 @@ pub fn init_stderr(level: &str) {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
     use super::*;
 
     #[test]
     fn a_word_that_is_no_level_is_refused() {
-        for good in ["info", "WARN", "info,sync_core=debug"] {
-            assert!(Level::parse(good).is_some(), "{good}");
+        for good in [
+            "info",
+            "WARN",
+            "info,sync_core=debug",
+            "warn, sync_core::queue=off",
+        ] {
+            assert!(Level::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "verbose", "info,loud", "sync_core=loud"] {
-            assert!(Level::parse(bad).is_none(), "{bad}");
+        for bad in [
+            "",
+            "verbose",
+            "info,loud",
+            "sync_core=loud",
+            "info,",
+            "sync core=info",
+        ] {
+            assert!(Level::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_module_has_the_level_that_is_set_for_it_and_the_others_theirs() {
+        let level = Level::parse("warn,sync_core::dataverse=debug").unwrap();
+        let subscriber = tracing_subscriber::registry().with(level.filter());
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(
+                tracing::enabled!(target: "sync_core::dataverse::client", tracing::Level::DEBUG)
+            );
+            assert!(!tracing::enabled!(target: "sync_core::dataverse", tracing::Level::TRACE));
+            assert!(!tracing::enabled!(target: "sync_core::queue", tracing::Level::INFO));
+            assert!(tracing::enabled!(target: "sync_core::queue", tracing::Level::WARN));
+        });
     }
 }

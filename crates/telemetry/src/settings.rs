@@ -10,8 +10,8 @@ table! {
     /// What is told of the work, and to whom.
     TELEMETRY:
 
-    /// What of the log is written to stdout, where the host reads it.
-    LOG_LEVEL = Setting::text("log level, or levels by target", "info,sync_core=debug")
+    /// What of the log is written to stdout, where the host reads it, by module where wanted: a line's `target` names it.
+    LOG_LEVEL = Setting::text("log level, or levels by module", "info,sync_core::dataverse=debug")
         .default("info");
 
     /// Application Insights. Its key is no secret where only identities may write.
@@ -21,10 +21,10 @@ table! {
     )
     .without("nothing is sent there");
 
-    /// Telemetry is sent with an identity's token. The apps look only whether it is there, and use their own
-    /// identity; the host reads `ClientId`.
+    /// Telemetry is sent with the token of an identity: of the user-assigned one that `ClientId` names, else of the
+    /// app's own. Read by the host as well.
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING = Setting::text(
-        "text",
+        "`Authorization=AAD`, and `ClientId`",
         "Authorization=AAD;ClientId=11111111-2222-3333-4444-555555555555",
     )
     .without("sent without a token");
@@ -33,8 +33,8 @@ table! {
     TELEMETRY_SAMPLING_PERCENT = Setting::new(Kind::Decimal { unit: "percent", least: 0.0, most: 100.0 }, "20")
         .default("100");
 
-    /// What of the log goes to Application Insights.
-    TELEMETRY_LOG_LEVEL = Setting::text("log level, or levels by target", "info").default("warn");
+    /// What of the log goes to Application Insights, by module where wanted.
+    TELEMETRY_LOG_LEVEL = Setting::text("log level, or levels by module", "warn,sync_core::inbound=info").default("warn");
 
     /// Metrics are sent this often.
     TELEMETRY_METRICS_SECONDS = Setting::new(Kind::Decimal { unit: "seconds", least: 0.1, most: 3_600.0 }, "30")
@@ -75,8 +75,8 @@ table! {
 pub struct TelemetrySettings {
     /// Application Insights; nothing is exported there without it.
     pub connection_string: Option<String>,
-    /// Whether it takes telemetry from identities only.
-    pub by_identity: bool,
+    /// Who sends, where it takes telemetry from identities only.
+    pub identity: Option<SendAs>,
     /// Whether an OTLP endpoint is named by `OTEL_EXPORTER_OTLP_ENDPOINT`, which the exporter itself reads.
     pub otlp: bool,
     /// Invocations that are kept by chance, in percent; what failed is always kept.
@@ -93,6 +93,13 @@ pub struct TelemetrySettings {
     pub instance: String,
 }
 
+/// The identity that telemetry is sent as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendAs {
+    /// Client id of a user-assigned identity; the app's own without it.
+    pub client_id: Option<String>,
+}
+
 impl TelemetrySettings {
     /// Reads the app settings. `app` names an app that the platform gives no name.
     ///
@@ -105,7 +112,7 @@ impl TelemetrySettings {
         };
         Ok(Self {
             connection_string: connection_string(get)?,
-            by_identity: APPLICATIONINSIGHTS_AUTHENTICATION_STRING.get(get).is_some(),
+            identity: identity(get)?,
             otlp: OTEL_EXPORTER_OTLP_ENDPOINT.get(get).is_some(),
             sampling_percent: TELEMETRY_SAMPLING_PERCENT.number(get)?,
             metrics_every: TELEMETRY_METRICS_SECONDS.duration(get)?,
@@ -124,8 +131,31 @@ impl TelemetrySettings {
 }
 
 fn level(setting: &Setting, get: Lookup<'_>) -> Result<Level, SettingError> {
-    let parsed = Level::parse(&setting.required(get)?);
-    parsed.ok_or_else(|| setting.invalid("it is not a log level, or levels by target"))
+    Level::parse(&setting.required(get)?).map_err(|wrong| setting.invalid(wrong.to_string()))
+}
+
+fn identity(get: Lookup<'_>) -> Result<Option<SendAs>, SettingError> {
+    let setting = APPLICATIONINSIGHTS_AUTHENTICATION_STRING;
+    let Some(value) = setting.get(get) else {
+        return Ok(None);
+    };
+    let (mut by_token, mut client_id) = (false, None);
+    let mut unknown = false;
+    for part in value.split(';').filter(|part| !part.trim().is_empty()) {
+        let (name, text) = part.split_once('=').unwrap_or((part, ""));
+        let text = text.trim();
+        match name.trim().to_ascii_lowercase().as_str() {
+            "authorization" => by_token = text.eq_ignore_ascii_case("AAD"),
+            "clientid" if !text.is_empty() => client_id = Some(text.to_owned()),
+            _ => unknown = true,
+        }
+    }
+    if by_token && !unknown {
+        return Ok(Some(SendAs { client_id }));
+    }
+    Err(setting.invalid(
+        "it is not Authorization=AAD, with the ClientId of a user-assigned identity if it is one",
+    ))
 }
 
 fn connection_string(get: Lookup<'_>) -> Result<Option<String>, SettingError> {
@@ -170,5 +200,45 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    fn read(name: &str, value: &str) -> Result<TelemetrySettings, SettingError> {
+        let given = |asked: &str| (asked == name).then(|| value.to_owned());
+        TelemetrySettings::read(&given, "outbound-fn")
+    }
+
+    #[test]
+    fn telemetry_is_sent_as_the_identity_that_the_authentication_string_names() {
+        const NAME: &str = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING";
+        let sent_as = |value| read(NAME, value).map(|settings| settings.identity);
+        let named = |client_id: Option<&str>| {
+            let client_id = client_id.map(ToOwned::to_owned);
+            Ok(Some(SendAs { client_id }))
+        };
+        assert_eq!(sent_as(" "), Ok(None));
+        assert_eq!(sent_as("Authorization=AAD"), named(None));
+        assert_eq!(
+            sent_as("ClientId=ab-1;authorization=aad;"),
+            named(Some("ab-1"))
+        );
+        for wrong in [
+            "AAD",
+            "Authorization=Key",
+            "ClientId=ab-1",
+            "Authorization=AAD;Client=1",
+        ] {
+            let text = sent_as(wrong).unwrap_err().to_string();
+            assert!(text.contains(NAME) && text.contains("=AAD"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_level_is_named_with_its_place_in_the_list() {
+        let text = read("LOG_LEVEL", "info,sync_core::dataverse=loud").map(|_| ());
+        let text = text.unwrap_err().to_string();
+        assert!(
+            text.contains("LOG_LEVEL") && text.contains("number 2 in the list"),
+            "{text}"
+        );
     }
 }

@@ -1,8 +1,10 @@
-"""Loads envelopes, one a line, into the models of the official exporter; strictly. Prints a line for each type."""
+"""Loads envelopes into the models of the official exporter, strictly: the golden ones of a folder, and those of a run,
+one a line. Prints a line for each type."""
 
 import collections
 import json
 import sys
+from pathlib import Path
 
 from azure.monitor.opentelemetry.exporter._generated.exporter import models
 
@@ -43,22 +45,26 @@ def wrong(envelope):
 
 
 def main():
-    good, bad = collections.Counter(), collections.Counter()
-    for line in open(sys.argv[1], encoding="utf-8"):
+    golden, run = Path(sys.argv[1]), Path(sys.argv[2])
+    found = [("golden", json.loads(file.read_text(encoding="utf-8"))) for file in sorted(golden.glob("*.json"))]
+    for line in run.open(encoding="utf-8"):
         envelope = json.loads(line)
-        key = f"{envelope['tags'].get('ai.cloud.role')} {envelope['data']['baseType']}"
+        found.append((envelope["tags"].get("ai.cloud.role"), envelope))
+    good, bad = collections.Counter(), collections.Counter()
+    for source, envelope in found:
+        key = f"{source} {envelope['data']['baseType']}"
         problem = wrong(envelope)
         if problem:
             bad[key] += 1
             print(f"FAIL {key}: {problem}")
         else:
             good[key] += 1
-    for app in ("outbound-fn", "inbound-fn"):
+    # Of inbound-fn only some runs have a failing acknowledgement.
+    for source in ("golden", "outbound-fn"):
         for kind in TYPES:
-            # Only some runs have a failing acknowledgement.
-            if app == "outbound-fn" and not good[f"{app} {kind}"]:
-                bad[f"{app} {kind}"] += 1
-                print(f"FAIL {app} sent no {kind}")
+            if not good[f"{source} {kind}"]:
+                bad[f"{source} {kind}"] += 1
+                print(f"FAIL {source} has no {kind}")
     for key in sorted(set(good) | set(bad)):
         print(f"{'FAIL' if bad[key] else 'ok':6}{key}: {good[key]} items")
     failed = sum(1 for key in bad if bad[key])

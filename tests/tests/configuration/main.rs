@@ -2,6 +2,7 @@
 //! table, the schema of `sync.json`, `host.json` and the `function.json` files. Renewed with
 //!
 //!     UPDATE_GOLDEN=1 cargo test --workspace --test configuration
+#![allow(clippy::unwrap_used)]
 
 mod host;
 mod markdown;

@@ -4,7 +4,11 @@
 
 mod canaries;
 mod credentials;
+mod envelopes;
 mod failures;
+mod ingestion;
+mod long_texts;
+mod otlp;
 mod sessions;
 mod topic;
 mod traces;

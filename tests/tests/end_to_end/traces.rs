@@ -123,6 +123,9 @@ async fn the_apps_tell_nothing_under_names_that_queries_do_not_know() {
         list.map(|v| v.as_str().unwrap().to_owned()).collect()
     };
     let (known_requests, known_dimensions) = (list("requests"), list("dimensions"));
+    let known_dependencies = list("dependencies");
+    let peers = names["values"]["peer"].as_array().unwrap();
+    let mut seen_dependencies = BTreeSet::new();
     let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for item in world.stack.insights.as_ref().unwrap().items() {
         if item.role == "dataverse" {
@@ -143,8 +146,23 @@ async fn the_apps_tell_nothing_under_names_that_queries_do_not_know() {
                     .collect();
                 assert!(extra.is_empty(), "{}: {extra:?}", item.name);
             }
+            Kind::Dependency => {
+                if item.detail != "HTTP" {
+                    assert!(known_dependencies.contains(&item.name), "{}", item.name);
+                }
+                if let Some(peer) = item.property("peer") {
+                    assert!(peers.contains(&json!(peer)), "{}: {peer}", item.name);
+                }
+                seen_dependencies.insert(item.name);
+            }
             _ => {}
         }
+    }
+    for name in ["map", "GET token", "GET secrets"] {
+        assert!(
+            seen_dependencies.contains(name),
+            "{name}: {seen_dependencies:?}"
+        );
     }
     for (metric, dimensions) in seen {
         let known = &names["metrics"][&metric];

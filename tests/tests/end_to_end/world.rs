@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use local_stack::apps::{self, Form, SyncFile};
 use local_stack::bus::MessageView;
-use local_stack::stack::{OUTBOUND, Stack, StackConfig};
+use local_stack::insights::Item;
+use local_stack::stack::{OUTBOUND, Stack, StackConfig, TelemetryConfig};
 use serde_json::{Value, json};
 use service_bus::{Client, ClientOptions, OutgoingMessage};
 use uuid::Uuid;
@@ -23,6 +24,7 @@ struct Setup {
     second: Option<Value>,
     max_retries: u32,
     settings: BTreeMap<String, String>,
+    telemetry: TelemetryConfig,
     form: Form,
     sessions: bool,
 }
@@ -34,6 +36,7 @@ impl Default for Setup {
             second: None,
             max_retries: 12,
             settings: BTreeMap::new(),
+            telemetry: TelemetryConfig::default(),
             form: Form::Queue,
             sessions: false,
         }
@@ -64,9 +67,18 @@ impl World {
 
     /// With app settings on top of the stack's own.
     pub(crate) async fn with_settings(settings: &[(&str, String)]) -> Self {
+        Self::with_telemetry(TelemetryConfig::default(), settings).await
+    }
+
+    /// With another Application Insights, and app settings on top of the stack's own.
+    pub(crate) async fn with_telemetry(
+        telemetry: TelemetryConfig,
+        settings: &[(&str, String)],
+    ) -> Self {
         let settings = settings.iter().map(|(n, v)| ((*n).to_owned(), v.clone()));
         Self::set_up(Setup {
             settings: settings.collect(),
+            telemetry,
             ..Setup::default()
         })
         .await
@@ -130,7 +142,7 @@ impl World {
             target_key: None,
             instances: 1,
             sessions: setup.sessions,
-            telemetry: Some(Default::default()),
+            telemetry: Some(setup.telemetry),
             settings: setup.settings,
             on_line: Some(Arc::new(move |_, line| {
                 lines.lock().unwrap().push(line.text.clone())
@@ -179,6 +191,17 @@ impl World {
         self.until("drained", Stack::is_drained).await;
     }
 
+    /// What has arrived in Application Insights.
+    pub(crate) fn told(&self) -> Vec<Item> {
+        told(&self.stack)
+    }
+
+    /// How many lines of the apps' logs hold this text.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        log.iter().filter(|line| line.contains(text)).count()
+    }
+
     pub(crate) fn dead(&self, queue: &str) -> Vec<MessageView> {
         self.stack.bus.snapshot(queue).unwrap().dead_letter
     }
@@ -197,6 +220,11 @@ impl World {
             .unwrap();
         client.close().await;
     }
+}
+
+/// What has arrived in Application Insights.
+pub(crate) fn told(stack: &Stack) -> Vec<Item> {
+    stack.insights.as_ref().unwrap().items()
 }
 
 pub(crate) fn notification(table: &str, row: Uuid) -> String {

@@ -149,6 +149,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         target_key: interactive.then(|| TARGET_KEY.to_owned()),
         telemetry: (!options.no_telemetry).then(|| TelemetryConfig {
             file: options.telemetry_file.clone(),
+            ..TelemetryConfig::default()
         }),
         settings: settings(&options),
         instances: options.instances.into(),

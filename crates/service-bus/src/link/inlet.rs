@@ -197,7 +197,7 @@ impl Inlet {
                 Err(RecvError::MessageDecode(error)) => {
                     // Its lock will expire, and the broker dead-letters it when that was too often.
                     self.count();
-                    tracing::warn!(error = %error.source, "a message cannot be read; left to its lock");
+                    tracing::warn!(error = %error.source, "a message from Service Bus cannot be read, and is left to its lock: {}", error.source);
                 }
                 Err(error) => return Err(failure::of_receive(error)),
             }

@@ -155,7 +155,7 @@ async fn listen(receiver: &mut Receiver, pending: &Pending, life: &Life) {
                 }
             }
             Err(RecvError::MessageDecode(error)) => {
-                tracing::warn!(error = %error.source, "an answer of the broker cannot be read");
+                tracing::warn!(error = %error.source, "an answer of Service Bus cannot be read: {}", error.source);
             }
             Err(error) => {
                 life.end(failure::of_receive(error));

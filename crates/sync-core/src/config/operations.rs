@@ -150,6 +150,14 @@ impl PathTemplate {
             .replace(TARGET_ROW_ID, &target.to_string())
     }
 
+    /// The path without its query, and with `{key}` for ids: what all rows' calls have in common.
+    #[must_use]
+    pub fn route(&self) -> String {
+        let path = self.0.split('?').next().unwrap_or_default();
+        path.replace(SOURCE_ROW_ID, "{key}")
+            .replace(TARGET_ROW_ID, "{key}")
+    }
+
     fn names(&self, placeholder: &str) -> bool {
         self.0.contains(placeholder)
     }
@@ -353,4 +361,24 @@ fn pointer(text: &str, key: &str, findings: &mut Findings<'_>) -> Option<Pointer
         format!("is {text:?}, but must be a JSON pointer, e.g. \"/id\" or \"/data/customer/id\""),
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_keeps_what_the_template_says_and_hides_the_ids() {
+        for (path, route) in [
+            ("/v2/customers/{sourceRowId}", "/v2/customers/{key}"),
+            (
+                "/api_1/items-2/{targetRowId}/lines",
+                "/api_1/items-2/{key}/lines",
+            ),
+            ("/Customers('{sourceRowId}')", "/Customers('{key}')"),
+            ("/v2/customers?externalId={sourceRowId}", "/v2/customers"),
+        ] {
+            assert_eq!(PathTemplate(path.to_owned()).route(), route);
+        }
+    }
 }

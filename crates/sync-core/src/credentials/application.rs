@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::assertion::SigningCertificate;
 use super::cache::Cache;
-use super::entra::{DEADLINE, fetched, retry_options};
+use super::entra::{ask, fetched, inner, retry_options, token_call};
 use super::{Secret, SecretSource, TokenSource};
 use crate::failure::{Failure, Stage};
 
@@ -151,12 +151,11 @@ impl Inner {
 
     async fn exchange(&self, proof: &Secret, scope: &str) -> Result<AccessToken, Refusal> {
         let credential = self.credential(proof)?;
-        let scopes = [scope];
-        let call = credential.get_token(&scopes, None);
-        match tokio::time::timeout(DEADLINE, call).await {
-            Ok(Ok(token)) => Ok(token),
-            Ok(Err(e)) => Err(self.refused(&e)),
-            Err(_) => Err(Refusal::Other(self.no_answer("did not answer in time"))),
+        let span = token_call(self.authority.host_str().unwrap_or_default());
+        match ask(&span, credential.as_ref(), scope).await {
+            Some(Ok(token)) => Ok(token),
+            Some(Err(e)) => Err(self.refused(&e)),
+            None => Err(Refusal::Other(self.no_answer("did not answer in time"))),
         }
     }
 
@@ -237,14 +236,14 @@ impl Inner {
 
     /// Entra's answer, by status and numbers; its text may hold more than a log should.
     fn refused(&self, error: &azure_core::Error) -> Refusal {
-        let inner = error.downcast_ref::<azure_core::Error>().unwrap_or(error);
+        let error = inner(error);
         let ErrorKind::HttpResponse {
             status,
             error_code,
             raw_response,
-        } = inner.kind()
+        } = error.kind()
         else {
-            return Refusal::Other(self.no_answer(&format!("failed ({})", inner.kind())));
+            return Refusal::Other(self.no_answer(&format!("failed ({})", error.kind())));
         };
         let status = u16::from(*status);
         if status == 408 || status == 429 || status >= 500 {

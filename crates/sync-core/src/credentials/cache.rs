@@ -77,6 +77,8 @@ impl<V: Clone + Send + 'static> Cache<V> {
                             if let Some(entry) = lock(&entries).get_mut(&key) {
                                 entry.refresh_at = now + REFRESH_PAUSE;
                                 warn!(
+                                    credential = key,
+                                    failure.code,
                                     "the refresh failed, the old credential still serves: {failure}"
                                 );
                             }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use opentelemetry::KeyValue;
 use serde::Deserialize;
+use tracing::Instrument as _;
 use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
@@ -16,6 +18,8 @@ use super::cache::{Cache, Fetched};
 use super::{Secret, SecretSource};
 use crate::config::OAuth2;
 use crate::failure::{Failure, Stage};
+use crate::metrics::metrics;
+use crate::trace;
 
 /// One token may take this long to fetch.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -131,6 +135,21 @@ impl Inner {
     }
 
     async fn exchange(&self, secret: &Secret) -> Result<Fetched<Secret>, Refusal> {
+        let host = self.settings.token_url.host_str().unwrap_or_default();
+        let span = trace::call("token endpoint", "POST token", "POST", host);
+        let token = self.ask(secret).instrument(span.clone()).await;
+        match &token {
+            Ok(_) => trace::answered(&span, 200, true),
+            Err(Refusal::Secret(failure) | Refusal::Other(failure)) => match failure.status {
+                Some(status) => trace::answered(&span, status, false),
+                None => trace::ended(&span, Err(failure.code)),
+            },
+        }
+        metrics().fetched.add(1, &[KeyValue::new("kind", "token")]);
+        token
+    }
+
+    async fn ask(&self, secret: &Secret) -> Result<Fetched<Secret>, Refusal> {
         let settings = &self.settings;
         let request = self.http.post(settings.token_url.clone());
         let mut request = request

@@ -15,17 +15,21 @@ use azure_identity::{
     DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
     UserAssignedId,
 };
+use opentelemetry::KeyValue;
 use service_bus::{BearerToken, BoxError, TokenProvider};
 use time::OffsetDateTime;
+use tracing::{Instrument as _, Span};
 
 use super::cache::{Cache, Fetched};
 use super::{Secret, TokenSource};
 use crate::failure::{Failure, Stage};
+use crate::metrics::metrics;
+use crate::trace;
 
 /// Scope of Service Bus.
 const BUS: &str = "https://servicebus.azure.net/.default";
 /// One token may take this long to fetch.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// A token with less than this left is not handed out.
 const SPARE: Duration = Duration::from_secs(60);
 
@@ -85,19 +89,57 @@ impl EntraTokens {
                 // refused, or that is due for a refresh, until five minutes before it expires.
                 let credential = credential(&kind)
                     .map_err(|e| no_token(&asked, &format!("failed ({})", e.kind())))?;
-                let scopes = [asked.as_str()];
-                let token =
-                    tokio::time::timeout(DEADLINE, credential.get_token(&scopes, None)).await;
-                let token = match token {
-                    Ok(Ok(token)) => token,
+                let span = match kind {
+                    // Not its address: that is of this instance alone.
+                    CredentialKind::ManagedIdentity { .. } => {
+                        let peer = "managed identity";
+                        trace::call(peer, "GET token", "GET", peer)
+                    }
+                    CredentialKind::Developer => token_call("developer"),
+                };
+                let token = match ask(&span, credential.as_ref(), &asked).await {
+                    Some(Ok(token)) => token,
                     // The error's text may hold parts of the answer; its kind says enough.
-                    Ok(Err(e)) => return Err(no_token(&asked, &format!("failed ({})", e.kind()))),
-                    Err(_) => return Err(no_token(&asked, "did not answer in time")),
+                    Some(Err(e)) => {
+                        return Err(no_token(&asked, &format!("failed ({})", e.kind())));
+                    }
+                    None => return Err(no_token(&asked, "did not answer in time")),
                 };
                 Ok(fetched(token))
             })
             .await
     }
+}
+
+/// The dependency that a call for a token to Entra ID at `host` is.
+pub(super) fn token_call(host: &str) -> Span {
+    trace::call("Entra", "POST token", "POST", host)
+}
+
+/// Makes one call for a token, told on `span`; `None` when no answer comes in time.
+pub(super) async fn ask(
+    span: &Span,
+    credential: &dyn TokenCredential,
+    scope: &str,
+) -> Option<azure_core::Result<AccessToken>> {
+    let scopes = [scope];
+    let call = credential.get_token(&scopes, None).instrument(span.clone());
+    let answer = tokio::time::timeout(DEADLINE, call).await.ok();
+    match &answer {
+        Some(Ok(_)) => trace::answered(span, 200, true),
+        Some(Err(error)) => match inner(error).http_status() {
+            Some(status) => trace::answered(span, u16::from(status), false),
+            None => trace::ended(span, Err("no token")),
+        },
+        None => trace::ended(span, Err("no answer in time")),
+    }
+    metrics().fetched.add(1, &[KeyValue::new("kind", "token")]);
+    answer
+}
+
+/// What a credential's error wraps, which knows of the answer.
+pub(super) fn inner(error: &azure_core::Error) -> &azure_core::Error {
+    error.downcast_ref::<azure_core::Error>().unwrap_or(error)
 }
 
 /// A token with the times it serves.

@@ -237,7 +237,14 @@ impl Outbound {
             .await
             .inspect_err(|_| self.tell(message, known, None, &served))?;
         self.tell(message, known, Some(&disposition), &served);
-        log(message, known.map(|(n, _)| n), &disposition, &served);
+        log(
+            message,
+            known.map(|(n, _)| n),
+            &self.parts.config.target_system,
+            &disposition,
+            &served,
+            self.parts.clock.now(),
+        );
         Ok(disposition)
     }
 
@@ -391,35 +398,64 @@ fn envelope(
     }
 }
 
+/// The one line that tells a settled message's whole story.
 fn log(
     message: &Message,
     notification: Option<&Notification>,
+    target_system: &str,
     disposition: &Disposition,
     served: &Result<Served, Failure>,
+    now: OffsetDateTime,
 ) {
     let row = notification.map_or_else(|| "unknown".into(), |n| n.row().to_string());
     let (correlation_id, notification_id) =
         notification.map_or(("", ""), |n| (&n.correlation_id, &n.notification_id));
-    let retry_count = message.retry_count();
+    let (message_id, retry_count) = (&message.message_id, message.retry_count());
+    let delivery_count = message.delivery_count;
     let queued_ms =
-        notification.map(|n| (message.enqueued_time - n.occurred_at).whole_milliseconds());
+        notification.map(|n| trace::milliseconds(message.enqueued_time - n.occurred_at));
     match (disposition, served) {
         (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
-            correlation_id, notification_id, row, retry_count, counts, delay_ms = delay.as_millis(),
-            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            queued_ms,
+            counts,
+            delay_ms = delay.as_millis(),
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
             "rescheduled {row}: {failure}"
         ),
         (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
-            correlation_id, notification_id, row, retry_count, reason, message_id = message.message_id,
-            failure.class = ?failure.class, failure.stage = %failure.stage, failure.code,
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            queued_ms,
+            reason,
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
             "dead-lettered {row}: {failure}"
         ),
         (_, Ok(served)) => info!(
             correlation_id,
             notification_id,
+            message_id,
             row,
+            target_system,
             retry_count,
+            delivery_count,
             queued_ms,
+            lag_ms = notification.map(|n| trace::milliseconds(now - n.occurred_at)),
             outcome = served.outcome,
             version = served.version.map(|v| v.0),
             acknowledged_by = served.acknowledged_by,
@@ -428,11 +464,19 @@ fn log(
             "{} {row}",
             served.outcome
         ),
-        (Disposition::Complete, Err(failure)) => {
-            warn!(
-                correlation_id,
-                notification_id, row, "completed {row} in spite of {failure}"
-            );
-        }
+        (Disposition::Complete, Err(failure)) => warn!(
+            correlation_id,
+            notification_id,
+            message_id,
+            row,
+            target_system,
+            retry_count,
+            delivery_count,
+            queued_ms,
+            failure.class = trace::class(failure),
+            failure.stage = failure.stage.as_str(),
+            failure.code,
+            "completed {row} in spite of {failure}"
+        ),
     }
 }

@@ -98,6 +98,13 @@ async fn bounded<T>(
 
 /// Maps a row; if expressions take part, then on a thread of its own, since nothing can stop one.
 async fn mapped(table: &Arc<TableConfig>, columns: Columns) -> Result<Payload, Failure> {
+    let span = info_span!(target: trace::TARGET, "map", otel.kind = "internal");
+    let mapped = computed(table, columns).instrument(span.clone()).await;
+    trace::ended(&span, mapped.as_ref().map(|_| ()).map_err(|f| f.code));
+    mapped
+}
+
+async fn computed(table: &Arc<TableConfig>, columns: Columns) -> Result<Payload, Failure> {
     if !table.computes() {
         return mapping::map(table, &columns);
     }

@@ -40,6 +40,8 @@ pub(super) struct Request<'a> {
     pub(super) method: Method,
     /// Path and query below the target's URL.
     pub(super) path: String,
+    /// What telemetry calls it: the same for all rows.
+    pub(super) route: String,
     pub(super) body: Option<&'a Value>,
     /// `None` for calls that change nothing.
     pub(super) idempotency_key: Option<String>,
@@ -90,7 +92,7 @@ impl Request<'_> {
         credential: &Credential,
     ) -> Result<Answer, NoAnswer> {
         let host = base.host_str().unwrap_or_default();
-        let name = self.name();
+        let name = format!("{} {}", self.method, self.route);
         let span = trace::call("target", &name, self.method.as_str(), host);
         let answer = self.exchange(base, config, credential).await;
         match &answer {
@@ -106,23 +108,6 @@ impl Request<'_> {
             }
         }
         answer
-    }
-
-    /// The same for all rows: keys, and a query, which may hold one, are left out.
-    fn name(&self) -> String {
-        let path = self.path.split('?').next().unwrap_or_default();
-        let row = self.delivery.row.id.to_string();
-        let known = |part: &str| {
-            let letters = part.bytes().filter(u8::is_ascii_alphabetic).count();
-            part.eq_ignore_ascii_case(&row) || letters < part.len()
-        };
-        let parts = path.split('/').map(|part| match part {
-            "" => "",
-            part if known(part) => "{key}",
-            part => part,
-        });
-        let path = parts.collect::<Vec<_>>().join("/");
-        format!("{} {path}", self.method)
     }
 
     async fn exchange(

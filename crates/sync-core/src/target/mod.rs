@@ -63,6 +63,7 @@ struct Step<'a> {
     purpose: Purpose,
     method: &'a Method,
     path: String,
+    route: String,
     success: &'a Success,
     body: Option<Value>,
 }
@@ -117,6 +118,7 @@ impl HttpTarget {
             purpose: Purpose::Find,
             method: &Method::GET,
             path: find.path.fill(delivery.row.id, None),
+            route: find.path.route(),
             success: &Success::Any,
             body: None,
         };
@@ -180,6 +182,7 @@ impl HttpTarget {
         let request = Request {
             method: step.method.clone(),
             path: step.path.clone(),
+            route: step.route.clone(),
             body: step.body.as_ref(),
             idempotency_key: step.idempotency_key(delivery),
             delivery,
@@ -225,6 +228,7 @@ impl<'a> Step<'a> {
             purpose,
             method: &call.method,
             path: call.path.fill(delivery.row.id, id),
+            route: call.path.route(),
             success: &call.success,
             body,
         }

@@ -55,6 +55,7 @@ impl Side {
         let stack = Stack::start(StackConfig {
             binaries: tokio::task::spawn_blocking(apps::binaries).await??,
             packages: None,
+            target_key: None,
             sync_json: apps::sync_json().to_owned(),
             further_targets: Vec::new(),
             rows: ROWS,
