@@ -67,7 +67,9 @@ pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
     let vault = vault.transpose()?;
     let dataverse = DataverseClient::new(
         &settings.dataverse.url,
-        dataverse_identities(&settings, &tokens, vault.as_ref())?,
+        dataverse_identities(&settings, &tokens, vault.as_ref())
+            .into_iter()
+            .collect::<anyhow::Result<_>>()?,
         settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
@@ -105,20 +107,22 @@ impl Bearer for AsApp {
     }
 }
 
-/// The identities that share the requests to Dataverse out: those that are named, or the app's own.
-fn dataverse_identities(
+/// The identities that share the requests to Dataverse out: those that are named, or the app's own. One
+/// that cannot be used is an error in its place.
+#[must_use]
+pub fn dataverse_identities(
     settings: &Settings,
     own: &Arc<EntraTokens>,
     vault: Option<&Arc<KeyVault>>,
-) -> anyhow::Result<Vec<Arc<dyn TokenSource>>> {
+) -> Vec<anyhow::Result<Arc<dyn TokenSource>>> {
     let dataverse = &settings.dataverse;
     if dataverse.client_ids.is_empty() && dataverse.applications.is_empty() {
-        return Ok(vec![Arc::clone(own) as _]);
+        return vec![Ok(Arc::clone(own) as _)];
     }
-    let identity = |client_id: &String| {
-        let client_id = Some(client_id.clone());
+    let identity = |id: &String| {
+        let client_id = Some(id.clone());
         let tokens = EntraTokens::new(&CredentialKind::ManagedIdentity { client_id })
-            .context("an identity of DATAVERSE_CLIENT_IDS cannot be used")?;
+            .with_context(|| format!("{id} of DATAVERSE_CLIENT_IDS cannot be used"))?;
         Ok(Arc::new(tokens) as _)
     };
     let application = |application: &Application| {

@@ -23,7 +23,7 @@ use super::{Secret, TokenSource};
 use crate::failure::{Failure, Stage};
 
 /// Scope of Service Bus.
-const BUS: &str = "https://servicebus.azure.net/.default";
+pub(super) const BUS: &str = "https://servicebus.azure.net/.default";
 /// One token may take this long to fetch.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// A token with less than this left is not handed out.
