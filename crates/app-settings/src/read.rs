@@ -38,6 +38,16 @@ pub enum SettingError {
     },
 }
 
+impl SettingError {
+    /// The setting's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { name, .. } | Self::Invalid { name, .. } => name,
+        }
+    }
+}
+
 impl Setting {
     /// What it says, or its default. A value of blanks counts as none.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use sync_core::credentials::{CredentialKind, EntraTokens, TokenSource};
 use sync_core::settings::environment;
 use url::Url;
@@ -12,6 +13,20 @@ pub(crate) struct Environment {
     http: reqwest::Client,
     root: String,
     token: String,
+}
+
+/// An answer, whatever it says.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Its body; null where that is no JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
 }
 
 impl Environment {
@@ -29,20 +44,41 @@ impl Environment {
         })
     }
 
-    /// What `GET` of a path below `/api/data/v9.2/` answers; `None` for what is not there.
-    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let root = &self.root;
+    /// The environment as whoever holds this token.
+    pub(crate) fn with_token(http: reqwest::Client, address: &Url, token: String) -> Self {
+        Self {
+            http,
+            root: address.as_str().trim_end_matches('/').to_owned(),
+            token,
+        }
+    }
+
+    /// What `GET` of a path below `/api/data/v9.2/` answers, whatever it is.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn ask(&self, path: &str) -> reqwest::Result<Answer> {
         let answer = self
             .http
-            .get(format!("{root}/api/data/v9.2/{path}"))
+            .get(format!("{}/api/data/v9.2/{path}", self.root))
             .bearer_auth(&self.token)
             .header("accept", "application/json")
             .send()
-            .await
-            .with_context(|| format!("{root} does not answer"))?;
+            .await?;
+        Ok(Answer {
+            status: answer.status().as_u16(),
+            body: answer.bytes().await?.to_vec(),
+        })
+    }
+
+    /// What `GET` of a path below `/api/data/v9.2/` answers; `None` for what is not there.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let root = &self.root;
+        let answer = self.ask(path).await;
+        let answer = answer.with_context(|| format!("{root} does not answer"))?;
         let asked = path.split('?').next().unwrap_or_default();
-        match answer.status().as_u16() {
-            200 => Ok(Some(answer.bytes().await?.to_vec())),
+        match answer.status {
+            200 => Ok(Some(answer.body)),
             404 => Ok(None),
             status @ (401 | 403) => bail!(
                 "{root} refused {asked} ({status}): sign in as somebody who may read it, or use a saved file"

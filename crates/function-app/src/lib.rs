@@ -25,7 +25,7 @@ use sync_core::credentials::{
 use sync_core::dataverse::DataverseClient;
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::{Settings, VaultSettings, environment};
-use telemetry::{Bearer, Telemetry, TelemetrySettings};
+use telemetry::{Bearer, SendAs, Telemetry, TelemetrySettings};
 use tracing::{error, info};
 
 pub use attempt::attempt;
@@ -61,17 +61,7 @@ pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
         .context("the identity cannot be used; locally, sign in with `az login`")?;
     let tokens = Arc::new(tokens);
     if let Some(send_as) = telemetry.send_as() {
-        let tokens = match &send_as.client_id {
-            None => Arc::clone(&tokens),
-            Some(_) => Arc::new(
-                EntraTokens::new(&CredentialKind::ManagedIdentity {
-                    client_id: send_as.client_id.clone(),
-                })
-                .context(
-                    "the identity of APPLICATIONINSIGHTS_AUTHENTICATION_STRING cannot be used",
-                )?,
-            ),
-        };
+        let tokens = telemetry_tokens(send_as, &tokens)?;
         telemetry.authenticate(Arc::new(Sender(tokens)));
     }
     let vault = settings.vault.as_ref().map(|v| {
@@ -81,7 +71,9 @@ pub fn start(telemetry: &Telemetry) -> anyhow::Result<App> {
     let vault = vault.transpose()?;
     let dataverse = DataverseClient::new(
         &settings.dataverse.url,
-        dataverse_identities(&settings, &tokens, vault.as_ref())?,
+        dataverse_identities(&settings, &tokens, vault.as_ref())
+            .into_iter()
+            .collect::<anyhow::Result<_>>()?,
         settings.dataverse.options(),
     )?;
     let bus = settings.bus_client(&tokens)?;
@@ -119,20 +111,39 @@ impl Bearer for Sender {
     }
 }
 
-/// The identities that share the requests to Dataverse out: those that are named, or the app's own.
-fn dataverse_identities(
+/// The identity that telemetry is sent as: one of its own, or the app's.
+///
+/// # Errors
+/// When there is no such identity here.
+pub fn telemetry_tokens(
+    send_as: &SendAs,
+    own: &Arc<EntraTokens>,
+) -> anyhow::Result<Arc<EntraTokens>> {
+    if send_as.client_id.is_none() {
+        return Ok(Arc::clone(own));
+    }
+    let client_id = send_as.client_id.clone();
+    EntraTokens::new(&CredentialKind::ManagedIdentity { client_id })
+        .map(Arc::new)
+        .context("the identity of APPLICATIONINSIGHTS_AUTHENTICATION_STRING cannot be used")
+}
+
+/// The identities that share the requests to Dataverse out: those that are named, or the app's own. One
+/// that cannot be used is an error in its place.
+#[must_use]
+pub fn dataverse_identities(
     settings: &Settings,
     own: &Arc<EntraTokens>,
     vault: Option<&Arc<KeyVault>>,
-) -> anyhow::Result<Vec<Arc<dyn TokenSource>>> {
+) -> Vec<anyhow::Result<Arc<dyn TokenSource>>> {
     let dataverse = &settings.dataverse;
     if dataverse.client_ids.is_empty() && dataverse.applications.is_empty() {
-        return Ok(vec![Arc::clone(own) as _]);
+        return vec![Ok(Arc::clone(own) as _)];
     }
-    let identity = |client_id: &String| {
-        let client_id = Some(client_id.clone());
+    let identity = |id: &String| {
+        let client_id = Some(id.clone());
         let tokens = EntraTokens::new(&CredentialKind::ManagedIdentity { client_id })
-            .context("an identity of DATAVERSE_CLIENT_IDS cannot be used")?;
+            .with_context(|| format!("{id} of DATAVERSE_CLIENT_IDS cannot be used"))?;
         Ok(Arc::new(tokens) as _)
     };
     let application = |application: &Application| {

@@ -160,6 +160,8 @@ pub struct Stack {
     /// Client of the plug-in's asynchronous step.
     posting: Client,
     form: Form,
+    /// What outbound-fn of the first target and inbound-fn were started with.
+    settings: BTreeMap<String, String>,
     folder: TempDir,
 }
 
@@ -353,6 +355,7 @@ impl Stack {
             identity,
             posting,
             form: config.form,
+            settings,
             folder,
         })
     }
@@ -396,6 +399,12 @@ impl Stack {
         let quiet = self.dataverse.outbox_len() == 0 && self.entities().all(quiet);
         // What is applied late may still overwrite something.
         quiet && self.targets().all(|target| target.late_calls() == 0)
+    }
+
+    /// The settings of both apps, those of the first target's outbound-fn where they differ.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
     }
 
     /// Where the apps are laid out.

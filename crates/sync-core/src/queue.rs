@@ -48,9 +48,15 @@ impl ServiceBusQueue {
     ) -> Self {
         Self {
             client,
-            entity: format!("{topic}/Subscriptions/{subscription}"),
+            entity: Self::subscription_path(topic, subscription),
             topic: Some((topic.to_owned(), target.into())),
         }
+    }
+
+    /// The path of a subscription.
+    #[must_use]
+    pub fn subscription_path(topic: &str, subscription: &str) -> String {
+        format!("{topic}/Subscriptions/{subscription}")
     }
 
     /// As telemetry names it: the namespace, and the entity within it.

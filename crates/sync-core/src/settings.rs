@@ -202,11 +202,21 @@ impl Settings {
     /// # Errors
     /// When the connection string is malformed.
     pub fn bus_client(&self, tokens: &Arc<EntraTokens>) -> Result<Client, SettingsError> {
+        self.bus_client_with(tokens, ClientOptions::default())
+    }
+
+    /// The same with other patience.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub fn bus_client_with(
+        &self,
+        tokens: &Arc<EntraTokens>,
+        options: ClientOptions,
+    ) -> Result<Client, SettingsError> {
         match &self.bus {
-            BusSetting::ConnectionString(text) => {
-                Client::from_connection_string(text, ClientOptions::default())
-                    .map_err(|e| ServiceBus.invalid(e.to_string()).into())
-            }
+            BusSetting::ConnectionString(text) => Client::from_connection_string(text, options)
+                .map_err(|e| ServiceBus.invalid(e.to_string()).into()),
             BusSetting::Namespace(host) => {
                 let endpoint = Endpoint {
                     host: host.clone(),
@@ -214,11 +224,7 @@ impl Settings {
                     tls: true,
                 };
                 let tokens = Arc::new(BusTokens(Arc::clone(tokens)));
-                Ok(Client::new(
-                    endpoint,
-                    Credential::Token(tokens),
-                    ClientOptions::default(),
-                ))
+                Ok(Client::new(endpoint, Credential::Token(tokens), options))
             }
         }
     }

@@ -69,10 +69,11 @@ impl Fixed {
                 }
             }
             // Of metrics: how long something took.
-            Value::Number(number) if ["value", "min", "max"].contains(&key) => {
-                if number.as_f64().is_some_and(|n| n.fract() != 0.0) {
-                    *value = json!(0.125);
-                }
+            Value::Number(number)
+                if ["value", "min", "max"].contains(&key)
+                    && number.as_f64().is_some_and(|n| n.fract() != 0.0) =>
+            {
+                *value = json!(0.125);
             }
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! `dvsync check`: what would keep a package from running, or from doing what was meant, found before
 //! anything is deployed, all of it at once.
 //!
+//! With `--live`, `live` checks what is outside the apps instead, by asking and trying.
+//!
 //! `package` reads what there is; `files`, `functions`, `host`, `settings` and `secrets` each judge a part
 //! of it, `metadata` the sync files against a Dataverse environment; `show` prints what they found.
 
@@ -9,6 +11,7 @@ mod files;
 mod finding;
 mod functions;
 mod host;
+mod live;
 mod metadata;
 mod near;
 mod package;
@@ -60,6 +63,11 @@ pub(crate) struct Options {
     /// to save it), or its address, which is asked with the app's identity or yours (`az login`).
     #[arg(long, value_name = "FILE|URL")]
     metadata: Option<String>,
+    /// Check what is outside the apps: identities, Service Bus, Dataverse, Key Vault, target, telemetry, with
+    /// the settings that the apps read, from the environment or from --settings. Changes nothing, and takes
+    /// no message; safe beside running apps. Rights are those of whoever runs it.
+    #[arg(long, conflicts_with_all = ["config", "metadata", "schedule"])]
+    live: bool,
     /// Print the exact retry schedule of each table.
     #[arg(long)]
     schedule: bool,
@@ -70,6 +78,9 @@ pub(crate) struct Options {
 
 /// Checks, and prints what was found and what was asked for.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if options.live {
+        return live::run(&options.dir, options.settings.as_deref(), options.json).await;
+    }
     let mut report = Report::default();
     let (files, what) = match &options.config {
         Some(path) => (one(path, &mut report), path.display().to_string()),

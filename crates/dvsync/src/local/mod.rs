@@ -80,6 +80,10 @@ pub(crate) struct Options {
     /// Start without Application Insights: the apps and the plug-in send no telemetry.
     #[arg(long)]
     no_telemetry: bool,
+    /// Write the apps' settings to this file, as a local.settings.json, once all is up: what
+    /// `dvsync check --live --settings FILE` and other commands take.
+    #[arg(long, value_name = "FILE")]
+    settings_file: Option<PathBuf>,
     /// Write the ledger to this file as JSON.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -167,6 +171,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         })),
     })
     .await?;
+    if let Some(path) = &options.settings_file {
+        let file = json!({"IsEncrypted": false, "Values": stack.settings()});
+        let text = serde_json::to_string_pretty(&file)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let page = match (options.page_port, interactive) {
         (Some(port), _) => Some(Page::start(port, &stack).await?),
         (None, true) => Some(Page::start(free_port(PAGE_PORT), &stack).await?),

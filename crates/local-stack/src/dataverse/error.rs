@@ -154,6 +154,24 @@ impl ApiError {
         )
     }
 
+    /// The caller's roles lack a privilege.
+    pub(super) fn privilege_missing(privilege: &str) -> Self {
+        Self::new(
+            403,
+            "0x80040220",
+            format!("Principal user is missing {privilege} privilege."),
+        )
+    }
+
+    /// The token is good, but no (enabled) application user belongs to it.
+    pub(super) fn no_user() -> Self {
+        Self::new(
+            403,
+            "0x80072560",
+            "The user is not a member of the organization.",
+        )
+    }
+
     /// Something of Dataverse that this stand-in does not play.
     pub(super) fn not_played(what: &str) -> Self {
         Self::new(

@@ -21,9 +21,10 @@ use super::schema::{Schema, Table};
 use super::script::{Script, Scripts};
 use super::service::Save;
 use super::state::{Inner, State};
-use super::steps::Steps;
+use super::steps::{ListedStep, Steps};
 use super::store::Store;
 use super::transaction::Transaction;
+use super::users::Depth;
 use super::web::Scheme;
 use super::{sample, trace, web};
 use crate::dice::Dice;
@@ -108,6 +109,8 @@ impl Dataverse {
                 faults: config.faults,
                 scripts: Scripts::default(),
             }),
+            users: Mutex::default(),
+            further_steps: Mutex::default(),
             protection: Mutex::new(Protection::new(config.servers)),
         });
         let stop = CancellationToken::new();
@@ -312,6 +315,22 @@ impl Dataverse {
         script.check()?;
         self.state.inner().scripts.add(script);
         Ok(())
+    }
+
+    /// Whether an application has a user here; it has, until told otherwise.
+    pub fn set_user(&self, client_id: &str, known: bool) {
+        self.state.users().set_known(client_id, known);
+    }
+
+    /// How far a privilege (`prvWriteAccount`) of an application's user reaches; `None` takes it away. A
+    /// user has all of them for all rows, until told otherwise. Depths are only told, not played.
+    pub fn set_privilege(&self, client_id: &str, privilege: &str, depth: Option<Depth>) {
+        self.state.users().set(client_id, privilege, depth);
+    }
+
+    /// Replaces the steps that are listed beside those that are played, and never run.
+    pub fn set_further_steps(&self, steps: Vec<ListedStep>) {
+        *self.state.further_steps() = steps;
     }
 
     /// Scripts not used up yet.

@@ -30,6 +30,7 @@ mod store;
 mod telemetry;
 mod trace;
 mod transaction;
+mod users;
 mod web;
 
 pub use config::{DataverseConfig, TlsPort};
@@ -39,8 +40,9 @@ pub use journal::{AckWrite, Change, DataverseCounters, Operation, RequestCounts,
 pub use posting::{BusSender, NotificationSender, OutboundNotification, PostFailed};
 pub use protection::{Costs, Limit, Limits, ProtectionCounts, ServerCounts, Spread, WebServers};
 pub use script::{BodyShape, KNOWN_ANSWERS, KnownAnswer, Script, ScriptedAnswer, ScriptedFault};
-pub use steps::{Emission, Step};
+pub use steps::{Emission, ListedStep, Step};
 pub use telemetry::PlugInTelemetry;
+pub use users::Depth;
 pub use web::USER_HEADER;
 
 use state::State;

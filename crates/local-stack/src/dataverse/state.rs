@@ -14,10 +14,11 @@ use super::posting::Posting;
 use super::protection::{Costs, Protection};
 use super::schema::Schema;
 use super::script::{Script, Scripts};
-use super::steps::Steps;
+use super::steps::{ListedStep, Steps};
 use super::store::Store;
 use super::telemetry::PlugInTelemetry;
 use super::transaction::Effects;
+use super::users::Users;
 use super::web::Side;
 use crate::dice::Dice;
 use crate::identity::TokenKey;
@@ -45,6 +46,10 @@ pub(super) struct State {
     pub(super) open_jobs: AtomicUsize,
     pub(super) job_finished: Notify,
     pub(super) inner: Mutex<Inner>,
+    /// What is looked at while the rows are in use.
+    pub(super) users: Mutex<Users>,
+    /// Listed beside those that are played.
+    pub(super) further_steps: Mutex<Vec<ListedStep>>,
     /// Apart from the rows: limits are looked at before anything else, and by everybody.
     pub(super) protection: Mutex<Protection>,
 }
@@ -62,6 +67,16 @@ pub(super) struct Inner {
 impl State {
     pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn users(&self) -> MutexGuard<'_, Users> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn further_steps(&self) -> MutexGuard<'_, Vec<ListedStep>> {
+        self.further_steps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn protection(&self) -> MutexGuard<'_, Protection> {

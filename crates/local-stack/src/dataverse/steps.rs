@@ -68,6 +68,7 @@ impl Step {
                     "numberofemployees",
                     "creditonhold",
                     "industrycode",
+                    "new_languages",
                     "description",
                     "primarycontactid",
                     "statecode",
@@ -91,6 +92,17 @@ impl Step {
             ),
         ]
     }
+}
+
+/// A registered Update step as the table of steps lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedStep {
+    /// Its name.
+    pub name: String,
+    /// Logical name of the table.
+    pub table: String,
+    /// Comma list of columns; `None` for a step that runs on every update.
+    pub filtering_attributes: Option<String>,
 }
 
 impl Step {
@@ -183,6 +195,15 @@ impl Steps {
 
     pub(super) fn integration_tag(&self) -> &str {
         &self.integration_tag
+    }
+
+    /// The Update steps as they are listed.
+    pub(super) fn listed(&self) -> impl Iterator<Item = ListedStep> + '_ {
+        self.steps.iter().map(|step| ListedStep {
+            name: format!("Sync: {} Update", step.table),
+            table: step.table.clone(),
+            filtering_attributes: Some(step.filtering_attributes.join(",")),
+        })
     }
 
     /// Whether any step is registered on the table.

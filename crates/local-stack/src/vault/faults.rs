@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct VaultFaults {
     /// The status to answer; `None` ends it. 429 is answered as the service does when a vault's limit is
-    /// reached.
+    /// reached, 403 as it does to a caller without a role.
     pub fail_with: Option<u16>,
     /// So many calls, and then no more; `None` means all calls.
     pub fail_next: Option<u32>,

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use time::OffsetDateTime;
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use super::bodies::error_because;
 use super::web::refused;
 use super::{State, VaultRequest};
 use crate::identity::{Claims, TokenRejected};
@@ -76,6 +78,10 @@ fn failure(state: &State, request: &Request) -> Option<Response> {
     let mut response = if status == StatusCode::TOO_MANY_REQUESTS {
         let text = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
         refused(status, "Throttled", text)
+    } else if status == StatusCode::FORBIDDEN {
+        let text = "Caller is not authorized to perform action on resource. If role assignments, deny assignments or role definitions were changed recently, please observe propagation time.";
+        let body = error_because("Forbidden", text, "ForbiddenByRbac");
+        (status, Json(body)).into_response()
     } else {
         refused(status, "InternalError", "The vault was told to fail.")
     };

@@ -139,6 +139,34 @@ impl Vault {
             .change(name, |_| true, now, |held| held.enabled = enabled);
     }
 
+    /// When every version of a secret may be used: it is handed out all the same.
+    pub fn set_lifetime(
+        &self,
+        name: &str,
+        not_before: Option<OffsetDateTime>,
+        expires: Option<OffsetDateTime>,
+    ) {
+        let now = OffsetDateTime::now_utc();
+        let mut inner = self.state.inner();
+        inner.secrets.change(
+            name,
+            |_| true,
+            now,
+            |held| {
+                held.not_before = not_before;
+                held.expires = expires;
+            },
+        );
+    }
+
+    /// Takes a secret away for good.
+    pub fn remove_secret(&self, name: &str) {
+        let now = OffsetDateTime::now_utc();
+        let secrets = &mut self.state.inner().secrets;
+        secrets.delete(name, now);
+        secrets.purge(name);
+    }
+
     /// Answers every authenticated call with this status until set back to `None`.
     pub fn fail_with(&self, status: Option<u16>) {
         self.set_faults(VaultFaults {

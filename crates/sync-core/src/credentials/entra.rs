@@ -27,7 +27,7 @@ use crate::metrics::metrics;
 use crate::trace;
 
 /// Scope of Service Bus.
-const BUS: &str = "https://servicebus.azure.net/.default";
+pub(super) const BUS: &str = "https://servicebus.azure.net/.default";
 /// One token may take this long to fetch.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A token with less than this left is not handed out.

@@ -22,6 +22,11 @@ pub use vault::KeyVault;
 
 use crate::failure::Failure;
 
+/// Scope of the tokens for Service Bus.
+pub const SERVICE_BUS_SCOPE: &str = entra::BUS;
+/// Scope of the tokens for every vault.
+pub const VAULT_SCOPE: &str = vault::SCOPE;
+
 /// A token or secret. Never printed, and wiped from memory when the last clone is dropped. The copies
 /// that HTTP clients make of what they send are out of reach.
 #[derive(Clone, PartialEq, Eq)]

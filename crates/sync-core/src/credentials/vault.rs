@@ -19,7 +19,7 @@ use crate::metrics::metrics;
 use crate::trace;
 
 /// Scope of every vault.
-const SCOPE: &str = "https://vault.azure.net/.default";
+pub(super) const SCOPE: &str = "https://vault.azure.net/.default";
 /// One secret may take this long to read.
 const DEADLINE: Duration = Duration::from_secs(10);
 

@@ -14,8 +14,8 @@ use crate::failure::{Failure, Stage};
 use crate::outbox::{Outbox, OutboxRow};
 use crate::ports::AckWrite;
 
-const SET: &str = "dvs_outboxes";
-const COLUMNS: &str = "dvs_outboxid,dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts";
+const SET: &str = DataverseOutbox::SET;
+const COLUMNS: &str = DataverseOutbox::COLUMNS;
 /// Rows read per sweep: a sweep that dies half-way leaves little behind.
 const PAGE: u32 = 100;
 
@@ -29,6 +29,16 @@ mod status {
 /// The outbox of one environment.
 #[derive(Clone)]
 pub struct DataverseOutbox(pub DataverseClient);
+
+impl DataverseOutbox {
+    /// The table's logical name.
+    pub const TABLE: &str = "dvs_outbox";
+    /// Its entity set.
+    pub const SET: &str = "dvs_outboxes";
+    /// What a sweep reads of each row, as it stands in `$select`.
+    pub const COLUMNS: &str =
+        "dvs_outboxid,dvs_messageid,dvs_correlationid,dvs_payload,dvs_attempts";
+}
 
 #[async_trait]
 impl Outbox for DataverseOutbox {

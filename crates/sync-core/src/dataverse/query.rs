@@ -27,8 +27,9 @@ pub struct Select<'a> {
 }
 
 impl Select<'_> {
-    /// `$select=…&$expand=…`.
-    pub(super) fn options(&self) -> String {
+    /// As it stands in an address: `$select=…&$expand=…`.
+    #[must_use]
+    pub fn options(&self) -> String {
         let mut options = format!("$select={}", self.columns.join(","));
         let expanded: Vec<String> = self
             .expand

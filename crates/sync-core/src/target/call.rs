@@ -117,7 +117,9 @@ impl Request<'_> {
         credential: &Credential,
     ) -> Result<Answer, NoAnswer> {
         let lost = |e: reqwest::Error| self.lost(&e, config.timeout);
-        let request = credential.http.request(self.method.clone(), self.url(base));
+        let request = credential
+            .http
+            .request(self.method.clone(), below(base, &self.path));
         let request = request.headers(config.constant_headers.clone());
         let mut request = match self.body {
             Some(body) => request.json(body),
@@ -153,17 +155,6 @@ impl Request<'_> {
             retry_after,
             body,
         })
-    }
-
-    fn url(&self, base: &Url) -> Url {
-        let (path, query) = match self.path.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (&*self.path, None),
-        };
-        let mut url = base.clone();
-        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-        url.set_query(query);
-        url
     }
 
     fn headers<'a>(
@@ -218,8 +209,21 @@ impl Request<'_> {
     }
 }
 
+/// A path with its query below the target's URL.
+pub(super) fn below(base: &Url, path: &str) -> Url {
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path, None),
+    };
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url.set_query(query);
+    url
+}
+
 /// The TLS error behind a failed call.
-fn tls(e: &reqwest::Error) -> Option<&rustls::Error> {
+#[must_use]
+pub fn tls(e: &reqwest::Error) -> Option<&rustls::Error> {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(e);
     while let Some(error) = cause {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {

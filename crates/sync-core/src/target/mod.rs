@@ -4,6 +4,7 @@ mod answer;
 mod auth;
 mod call;
 mod limits;
+mod probe;
 
 use std::sync::Arc;
 
@@ -18,8 +19,10 @@ use crate::failure::{Failure, Stage};
 use crate::ports::{Change, Delivery, Receipt, Target};
 use answer::{Asked, Purpose, Taken};
 use auth::Auth;
+pub use call::tls as tls_error;
 use call::{Answer, ClientSetup, NoAnswer, Request};
 use limits::Limits;
+pub use probe::NoProbe;
 
 /// A target that is called as the sync file says.
 pub struct HttpTarget {

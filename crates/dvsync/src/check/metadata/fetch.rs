@@ -10,8 +10,10 @@ use crate::dataverse;
 /// Choices and their like, which have options.
 const WITH_OPTIONS: [&str; 4] = ["Picklist", "MultiSelectPicklist", "State", "Status"];
 
-pub(super) async fn documents(from: &str, files: &[SyncFile]) -> anyhow::Result<Vec<Value>> {
-    let environment = dataverse::Environment::sign_in(from).await?;
+pub(super) async fn documents(
+    environment: &dataverse::Environment,
+    files: &[SyncFile],
+) -> anyhow::Result<Vec<Value>> {
     let mut paths = vec![
         "?$select=LogicalName,EntitySetName,PrimaryIdAttribute".to_owned(),
         "/Attributes".to_owned(),

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub(super) use judge::judge;
 
 use super::files::SyncFile;
+use crate::dataverse;
 
 /// Tables, by logical name.
 #[derive(Debug, Default)]
@@ -46,19 +47,46 @@ impl Environment {
     /// Reads a file, or asks the environment at this address.
     pub(super) async fn read(from: &str, files: &[SyncFile]) -> anyhow::Result<Self> {
         let documents = if from.starts_with("https://") || from.starts_with("http://") {
-            fetch::documents(from, files).await?
+            let environment = dataverse::Environment::sign_in(from).await?;
+            fetch::documents(&environment, files).await?
         } else {
             from_file(Path::new(from))?
         };
-        let mut environment = Self::default();
-        for document in &documents {
-            environment.take(document);
-        }
-        environment.0.retain(|_, table| !table.set.is_empty());
+        let environment = Self::of(&documents);
         if environment.0.is_empty() {
             bail!("{from} holds no table's definition; `dvsync check --help` says how to save it");
         }
         Ok(environment)
+    }
+
+    /// Asks an environment that was signed in to. A table that it does not have is missing here.
+    pub(super) async fn ask(
+        environment: &dataverse::Environment,
+        files: &[SyncFile],
+    ) -> anyhow::Result<Self> {
+        Ok(Self::of(&fetch::documents(environment, files).await?))
+    }
+
+    /// Whether a table has a column.
+    pub(super) fn has(&self, table: &str, column: &str) -> bool {
+        let table = self.0.get(table);
+        table.is_some_and(|table| table.columns.contains_key(column))
+    }
+
+    /// Whether an update may set a column.
+    pub(super) fn may_write(&self, table: &str, column: &str) -> bool {
+        let table = self.0.get(table);
+        let column = table.and_then(|table| table.columns.get(column));
+        column.is_some_and(|column| column.writable)
+    }
+
+    fn of(documents: &[Value]) -> Self {
+        let mut environment = Self::default();
+        for document in documents {
+            environment.take(document);
+        }
+        environment.0.retain(|_, table| !table.set.is_empty());
+        environment
     }
 
     fn take(&mut self, json: &Value) {

@@ -6,10 +6,12 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::dispatch::refused;
 use super::message::{ApiRequest, ApiResponse};
 use super::mishap::challenge;
 use super::{Side, USER_HEADER};
 use crate::dataverse::State;
+use crate::dataverse::error::ApiError;
 
 /// One caller of the Web API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub(super) fn caller(
         return Ok(caller(Side::Integration, "integration", identity));
     };
     match key.verify_bearer(&request.headers, url, now) {
+        Ok(claims) if !state.users().is_known(&claims.appid) => {
+            Err(Box::new(refused(request, &ApiError::no_user())))
+        }
         Ok(claims) => Ok(caller(Side::Integration, &claims.oid, claims.appid)),
         Err(_) => Err(Box::new(challenge(state.tenant, url))),
     }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::annotation::Annotations;
 use super::message::{ApiRequest, ApiResponse};
 use super::{
-    Context, bulk_delete, list, metadata, multiple, odata_version, property, read, track, write,
+    Context, Side, bulk_delete, list, metadata, multiple, odata_version, plug_in_steps, property,
+    read, track, write,
 };
 use crate::dataverse::State;
 use crate::dataverse::error::ApiError;
@@ -20,6 +21,7 @@ use crate::dataverse::protection::Costs;
 use crate::dataverse::schema::{Schema, Table};
 use crate::dataverse::service::Save;
 use crate::dataverse::transaction::Transaction;
+use crate::dataverse::users::{self, Verb};
 
 /// Everything an operation may look at, besides the rows.
 #[derive(Debug)]
@@ -44,6 +46,18 @@ impl Operation<'_> {
             traceparent: self.context.traceparent.clone(),
             tag: self.options.get("tag").map(str::to_owned),
             steps: &self.state.steps,
+        }
+    }
+
+    /// # Errors
+    /// The refusal, when the caller lacks the privilege. A user's own session has all of them.
+    fn allow(&self, privilege: &str) -> Result<(), ApiError> {
+        match self.context.side {
+            Side::User => Ok(()),
+            Side::Integration => {
+                let users = self.state.users();
+                users.allow(&self.context.identity, privilege)
+            }
         }
     }
 
@@ -75,6 +89,8 @@ pub(super) fn kind(request: &ApiRequest) -> RequestKind {
             | "RetrieveVersion"
             | "EntityDefinitions"
             | "RelationshipDefinitions"
+            | "sdkmessageprocessingsteps"
+            | "systemusers"
             | "$metadata"
     ) {
         return RequestKind::Other;
@@ -156,6 +172,11 @@ fn answer(
         }
         ("WhoAmI", &Method::GET) => return Ok(who_am_i(operation)),
         ("RetrieveVersion", &Method::GET) => return Ok(version(operation)),
+        ("sdkmessageprocessingsteps", &Method::GET) if first.key.is_none() && rest.is_empty() => {
+            operation.allow("prvReadSdkMessageProcessingStep")?;
+            return plug_in_steps::steps(operation);
+        }
+        ("systemusers", &Method::GET) => return plug_in_steps::privilege(operation, first, rest),
         ("BulkDelete", &Method::POST) => return bulk_delete::run(transaction, operation),
         ("$metadata", _) => return Err(ApiError::not_played("the $metadata document")),
         ("$batch", _) => return Err(ApiError::bad_request("Batch requests cannot be nested.")),
@@ -165,6 +186,8 @@ fn answer(
     let Some(table) = schema.by_set(&first.name) else {
         return Err(ApiError::unknown_segment(&first.name));
     };
+    let verb = verb(method, rest);
+    operation.allow(&users::privilege(verb, table))?;
     let rest: Vec<&str> = rest.iter().map(|segment| segment.name.as_str()).collect();
     match (&first.key, rest.as_slice(), method) {
         (None, [], &Method::GET) if track::wanted(operation) => {
@@ -197,6 +220,16 @@ fn answer(
         }
         (_, [] | ["$count"], _) => refused(),
         (_, [.., last], _) => Err(ApiError::unknown_segment(last)),
+    }
+}
+
+/// What an operation on a table's rows does to them.
+fn verb(method: &Method, rest: &[Segment]) -> Verb {
+    match *method {
+        Method::POST if rest.is_empty() => Verb::Create,
+        Method::DELETE if rest.is_empty() => Verb::Delete,
+        Method::GET => Verb::Read,
+        _ => Verb::Write,
     }
 }
 

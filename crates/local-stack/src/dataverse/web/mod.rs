@@ -13,6 +13,7 @@ mod metadata;
 mod mishap;
 mod multipart;
 mod multiple;
+mod plug_in_steps;
 mod property;
 mod read;
 mod served;
@@ -87,6 +88,8 @@ struct Context {
     url: String,
     /// Id of the user row behind the caller.
     user_id: Uuid,
+    /// Client id of the caller.
+    identity: String,
     now: OffsetDateTime,
     correlation_id: Uuid,
     traceparent: String,
@@ -217,6 +220,7 @@ async fn process(port: &Port, request: ApiRequest) -> Option<Response> {
         side,
         url,
         user_id: caller.user_id,
+        identity: caller.identity.clone(),
         now,
         correlation_id: correlation(&request),
         traceparent: trace::parent(request.header("traceparent")),

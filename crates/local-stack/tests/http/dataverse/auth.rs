@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{Answer, request, send};
 
-async fn guarded(key: &TokenKey, tenant: Uuid) -> Dataverse {
+pub(super) async fn guarded(key: &TokenKey, tenant: Uuid) -> Dataverse {
     Dataverse::start(DataverseConfig {
         auth: Some(key.clone()),
         tenant,
@@ -19,7 +19,7 @@ async fn guarded(key: &TokenKey, tenant: Uuid) -> Dataverse {
     .unwrap()
 }
 
-fn token(key: &TokenKey, audience: &str, oid: &str, lifetime: Duration) -> String {
+pub(super) fn token(key: &TokenKey, audience: &str, oid: &str, lifetime: Duration) -> String {
     let now = OffsetDateTime::now_utc();
     key.issue(&Claims {
         aud: audience.to_owned(),

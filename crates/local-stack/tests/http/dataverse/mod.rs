@@ -11,6 +11,7 @@ mod native;
 pub(super) mod posting;
 mod protection;
 mod reads;
+mod rights;
 mod scripts;
 mod tls;
 mod tracking;

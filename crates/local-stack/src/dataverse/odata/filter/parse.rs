@@ -120,6 +120,16 @@ impl Parser<'_> {
 
     fn name(&mut self) -> Result<String, ApiError> {
         match self.rest {
+            // A column of the row that a lookup leads to.
+            [
+                Token::Name(lookup),
+                Token::Slash,
+                Token::Name(name),
+                rest @ ..,
+            ] => {
+                self.rest = rest;
+                Ok(format!("{lookup}/{name}"))
+            }
             [Token::Name(name), rest @ ..] => {
                 self.rest = rest;
                 Ok(name.clone())

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dataverse::schema::{Column, Kind, Schema, Table, labels};
+use crate::dataverse::users::{Verb, privilege};
 
 /// The same for the same thing in every environment.
 pub(super) fn metadata_id(name: &str) -> Uuid {
@@ -24,10 +25,29 @@ pub(super) fn table(table: &Table) -> Value {
         "IsPrivate": false,
         "TableType": "Standard",
         "OwnershipType": "UserOwned",
+        "Privileges": privileges(table),
         "DisplayName": label(table.schema_name),
         "DisplayCollectionName": label(table.set),
         "Description": label(""),
     })
+}
+
+fn privileges(table: &Table) -> Vec<Value> {
+    let privileges = Verb::ALL.into_iter();
+    privileges
+        .map(|verb| {
+            let name = privilege(verb, table);
+            json!({
+                "CanBeBasic": true,
+                "CanBeDeep": true,
+                "CanBeGlobal": true,
+                "CanBeLocal": true,
+                "PrivilegeId": metadata_id(&name),
+                "Name": name,
+                "PrivilegeType": verb.as_str(),
+            })
+        })
+        .collect()
 }
 
 pub(super) fn column(table: &Table, column: &Column) -> Value {

@@ -162,7 +162,7 @@ fn single(
     Ok(ApiResponse::json(StatusCode::OK, &Value::Object(body)))
 }
 
-fn list(
+pub(super) fn list(
     operation: &Operation<'_>,
     name: &str,
     documents: Vec<Value>,

@@ -1,0 +1,41 @@
+//! Settings become the environment, as the Functions host hands them to an app: the SDK's identities and
+//! the system's trust store are read from there by code that is not ours.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+use sync_core::settings::environment;
+
+use crate::host::settings;
+
+const FILE: &str = "local.settings.json";
+
+/// Starts this very command anew with the settings of the file, `local.settings.json` in the folder
+/// unless another is given, unless they are the environment's already. The file wins: it says what the app
+/// has, while this machine's environment is about this machine.
+pub(super) fn into_environment(dir: &Path, given: Option<&Path>) -> anyhow::Result<()> {
+    let own = dir.join(FILE);
+    let path = match given {
+        Some(path) => path,
+        None if own.is_file() => &own,
+        None => return Ok(()),
+    };
+    let values = settings::read(path).with_context(|| path.display().to_string())?;
+    let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+    let different: Vec<_> = values
+        .into_iter()
+        .filter(|(name, value)| usable(name) && !value.is_empty())
+        .filter(|(name, value)| environment(name).as_ref() != Some(value))
+        .collect();
+    if different.is_empty() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().context("this program is not found any more")?;
+    let error = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .envs(different)
+        .exec();
+    Err(error).context("the settings cannot be put into the environment")
+}
