@@ -91,7 +91,7 @@ const scenarios = {
     await press(page, "Save", "Change a row");
     await page.locator('li[data-part="dataverse"][data-state="red"]').getByText("throttling: 429").waitFor(PATIENCE);
     await page.locator('#health tr[data-system="Dataverse"][data-state="amber"]').first().waitFor(PATIENCE);
-    await page.locator('#health tr[data-system="Dataverse"]').getByText(/(requests|execution time|concurrency) [1-9]/).first().waitFor(PATIENCE);
+    await page.locator('#health tr[data-system="Dataverse"]').getByText(/(window|concurrency) [1-9]/).first().waitFor(PATIENCE);
     await page.screenshot({ path: path.join(pictures, "page-throttled.png") });
     await press(page, "Dataverse", "up");
     await recovered(page);

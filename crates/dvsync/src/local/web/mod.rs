@@ -13,6 +13,7 @@ mod parts;
 mod routes;
 mod switches;
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +26,7 @@ use service_bus::{Client, ClientOptions};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::governor::Reports;
 use super::lanes::Lane;
@@ -83,6 +85,8 @@ pub(super) struct Page {
     board: Board,
     made: Option<Instant>,
     changed: usize,
+    /// Rows made to be refused: a change of one would not arrive.
+    refused: HashSet<Uuid>,
     switch: Switch,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -133,6 +137,7 @@ impl Page {
             board: Board::default(),
             made: None,
             changed: 0,
+            refused: HashSet::new(),
             switch: Switch::default(),
             tasks,
         })
@@ -183,6 +188,7 @@ impl Page {
             Action::Dataverse(position) => return self.switch.turn(&stack.dataverse, position),
             Action::Change => {
                 let mut ids = stack.dataverse.ids("account");
+                ids.retain(|id| !self.refused.contains(id));
                 ids.sort_unstable();
                 let id = ids.get(number % ids.len().max(1)).copied();
                 let phone = format!("555-{:04}", number % 10_000);
@@ -190,9 +196,12 @@ impl Page {
                     .dataverse
                     .save("account", id, &json!({"telephone1": phone}))
             }
-            Action::Refused => stack
-                .dataverse
-                .save("account", None, &json!({"name": "REJECT me"})),
+            Action::Refused => {
+                let name = json!({"name": "REJECT me"});
+                let saved = stack.dataverse.save("account", None, &name);
+                self.refused.extend(saved.as_ref().map(|saved| saved.id));
+                saved
+            }
         };
         self.changed += 1;
         if let Err(error) = saved {
