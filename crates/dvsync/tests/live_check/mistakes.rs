@@ -296,7 +296,7 @@ fn dataverse() -> Vec<Mistake> {
         settings(
             "misspelt column",
             "ColumnUnfit",
-            "its name is telephone1",
+            "use the column's logical name",
             |setup| {
                 account(setup)["fields"]["phone"] = json!("telefone1");
             },
