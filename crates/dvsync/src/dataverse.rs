@@ -12,7 +12,8 @@ use url::Url;
 pub(crate) struct Environment {
     http: reqwest::Client,
     root: String,
-    token: String,
+    /// None for a stand-in on this machine, where nobody can sign in.
+    token: Option<String>,
 }
 
 /// An answer, whatever it says.
@@ -30,7 +31,7 @@ impl Answer {
 }
 
 impl Environment {
-    /// Signs in with the app's identity, or the developer's; a stand-in on this machine takes any token.
+    /// Signs in with the app's identity, or the developer's; a stand-in on this machine is told a name.
     pub(crate) async fn sign_in(address: &str) -> anyhow::Result<Self> {
         let base = Url::parse(address).with_context(|| format!("{address} is no address"))?;
         let http = reqwest::Client::builder()
@@ -49,7 +50,7 @@ impl Environment {
         Self {
             http,
             root: address.as_str().trim_end_matches('/').to_owned(),
-            token,
+            token: Some(token),
         }
     }
 
@@ -58,13 +59,12 @@ impl Environment {
     /// # Errors
     /// When there is no answer.
     pub(crate) async fn ask(&self, path: &str) -> reqwest::Result<Answer> {
-        let answer = self
-            .http
-            .get(format!("{}/api/data/v9.2/{path}", self.root))
-            .bearer_auth(&self.token)
-            .header("accept", "application/json")
-            .send()
-            .await?;
+        let request = self.http.get(format!("{}/api/data/v9.2/{path}", self.root));
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request.header(local_stack::dataverse::USER_HEADER, "dvsync"),
+        };
+        let answer = request.header("accept", "application/json").send().await?;
         Ok(Answer {
             status: answer.status().as_u16(),
             body: answer.bytes().await?.to_vec(),
@@ -91,12 +91,12 @@ impl Environment {
     }
 }
 
-async fn token(base: &Url) -> anyhow::Result<String> {
+async fn token(base: &Url) -> anyhow::Result<Option<String>> {
     if base.scheme() == "http" {
         if !matches!(base.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")) {
             bail!("{base}: a token is only sent over https");
         }
-        return Ok("local".to_owned());
+        return Ok(None);
     }
     let kind = if environment("IDENTITY_ENDPOINT").is_some() {
         CredentialKind::ManagedIdentity {
@@ -109,5 +109,5 @@ async fn token(base: &Url) -> anyhow::Result<String> {
     let scope = format!("{}/.default", base.as_str().trim_end_matches('/'));
     let token = tokens.token(&scope).await;
     let token = token.map_err(|failure| anyhow::anyhow!(failure.message))?;
-    Ok(token.secret().to_owned())
+    Ok(Some(token.secret().to_owned()))
 }

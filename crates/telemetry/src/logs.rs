@@ -27,7 +27,8 @@ impl Level {
     /// # Errors
     /// [`NoLevel`], for the first directive that is none.
     pub fn parse(text: &str) -> Result<Self, NoLevel> {
-        for (at, directive) in text.split(',').enumerate() {
+        let directives: Vec<_> = text.split(',').map(str::trim).collect();
+        for (at, directive) in directives.iter().enumerate() {
             // The filter takes any word for the name of a module.
             let level = directive.rsplit('=').next().unwrap_or_default().trim();
             let known = ["off", "error", "warn", "info", "debug", "trace"]
@@ -36,7 +37,7 @@ impl Level {
                 return Err(NoLevel { number: at + 1 });
             }
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(directives.join(",")))
     }
 
     pub(crate) fn filter(&self) -> EnvFilter {
