@@ -33,7 +33,8 @@ impl Level {
             let level = directive.rsplit('=').next().unwrap_or_default().trim();
             let known = ["off", "error", "warn", "info", "debug", "trace"]
                 .contains(&level.to_ascii_lowercase().as_str());
-            if !known || EnvFilter::try_new(directive).is_err() {
+            let blank = directive.contains(char::is_whitespace);
+            if !known || blank || EnvFilter::try_new(directive).is_err() {
                 return Err(NoLevel { number: at + 1 });
             }
         }
