@@ -62,7 +62,7 @@ impl Fixed {
                 *text = match key {
                     "time" => "2026-03-02T09:15:30.000Z".to_owned(),
                     "duration" => "0.00:00:00.012345".to_owned(),
-                    "ai.cloud.roleInstance" => "instance".to_owned(),
+                    "ai.cloud.roleInstance" | "service.instance.id" => "instance".to_owned(),
                     "version" => "502186".to_owned(),
                     key if key.ends_with("_ms") => "42".to_owned(),
                     _ => self.text(text),
