@@ -366,16 +366,25 @@ fn log(
     let (message_id, retry_count) = (&message.message_id, message.retry_count());
     let delivery_count = message.delivery_count;
     let version = ack.and_then(|a| a.source_version).map(|v| v.0);
+    // The level is fixed where a line is written, so each needs one of its own.
+    macro_rules! line {
+        ($level:ident, $($rest:tt)*) => {
+            $level!(
+                correlation_id,
+                notification_id,
+                message_id,
+                row,
+                target_system,
+                retry_count,
+                delivery_count,
+                version,
+                $($rest)*
+            )
+        };
+    }
     match (disposition, result) {
-        (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            version,
+        (Disposition::Reschedule { delay, counts }, Err(failure)) => line!(
+            warn,
             counts,
             delay_ms = delay.as_millis(),
             failure.class = trace::class(failure),
@@ -383,45 +392,24 @@ fn log(
             failure.code,
             "rescheduled the acknowledgement of {row}: {failure}"
         ),
-        (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            version,
+        (Disposition::DeadLetter { reason, .. }, Err(failure)) => line!(
+            error,
             reason,
             failure.class = trace::class(failure),
             failure.stage = failure.stage.as_str(),
             failure.code,
             "dead-lettered the acknowledgement of {row}: {failure}"
         ),
-        (_, Ok(done)) => info!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            version,
+        (_, Ok(done)) => line!(
+            info,
             lag_ms = occurred(message).map(|at| trace::milliseconds(now - at)),
             outcome = done.name(),
             acknowledges = ack.map(|a| a.outcome.as_str()),
             "acknowledgement of {row}: {}",
             done.name()
         ),
-        (Disposition::Complete, Err(failure)) => warn!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            version,
+        (Disposition::Complete, Err(failure)) => line!(
+            warn,
             failure.class = trace::class(failure),
             failure.stage = failure.stage.as_str(),
             failure.code,

@@ -414,16 +414,25 @@ fn log(
     let delivery_count = message.delivery_count;
     let queued_ms =
         notification.map(|n| trace::milliseconds(message.enqueued_time - n.occurred_at));
+    // The level is fixed where a line is written, so each needs one of its own.
+    macro_rules! line {
+        ($level:ident, $($rest:tt)*) => {
+            $level!(
+                correlation_id,
+                notification_id,
+                message_id,
+                row,
+                target_system,
+                retry_count,
+                delivery_count,
+                queued_ms,
+                $($rest)*
+            )
+        };
+    }
     match (disposition, served) {
-        (Disposition::Reschedule { delay, counts }, Err(failure)) => warn!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            queued_ms,
+        (Disposition::Reschedule { delay, counts }, Err(failure)) => line!(
+            warn,
             counts,
             delay_ms = delay.as_millis(),
             failure.class = trace::class(failure),
@@ -431,30 +440,16 @@ fn log(
             failure.code,
             "rescheduled {row}: {failure}"
         ),
-        (Disposition::DeadLetter { reason, .. }, Err(failure)) => error!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            queued_ms,
+        (Disposition::DeadLetter { reason, .. }, Err(failure)) => line!(
+            error,
             reason,
             failure.class = trace::class(failure),
             failure.stage = failure.stage.as_str(),
             failure.code,
             "dead-lettered {row}: {failure}"
         ),
-        (_, Ok(served)) => info!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            queued_ms,
+        (_, Ok(served)) => line!(
+            info,
             lag_ms = notification.map(|n| trace::milliseconds(now - n.occurred_at)),
             outcome = served.outcome,
             version = served.version.map(|v| v.0),
@@ -464,15 +459,8 @@ fn log(
             "{} {row}",
             served.outcome
         ),
-        (Disposition::Complete, Err(failure)) => warn!(
-            correlation_id,
-            notification_id,
-            message_id,
-            row,
-            target_system,
-            retry_count,
-            delivery_count,
-            queued_ms,
+        (Disposition::Complete, Err(failure)) => line!(
+            warn,
             failure.class = trace::class(failure),
             failure.stage = failure.stage.as_str(),
             failure.code,
