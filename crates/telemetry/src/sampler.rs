@@ -27,6 +27,9 @@ const MOST_TRACES: usize = 4_096;
 /// Spans of one invocation. A flight has at most some dozens.
 const MOST_SPANS: usize = 256;
 
+/// What most invocations have.
+const FEW_SPANS: usize = 12;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Keep,
@@ -152,7 +155,7 @@ impl<P: SpanProcessor> SpanProcessor for InvocationSampler<P> {
             let mut state = self.state();
             // Two invocations of one trace may run side by side: what the first has so far is not lost for it.
             if !matches!(state.traces.get(&id), Some(Trace::Waiting(_))) {
-                state.insert(id, Trace::Waiting(Vec::new()));
+                state.insert(id, Trace::Waiting(Vec::with_capacity(FEW_SPANS)));
             }
         }
     }
