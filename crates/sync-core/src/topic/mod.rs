@@ -70,6 +70,16 @@ pub fn judge(rules: &[SubscriptionRule], target: &str) -> Verdict {
     }
 }
 
+/// The one target whose copies the rules of a subscription let in; `None` if there is no such target, or
+/// that cannot be told.
+#[must_use]
+pub fn target(rules: &[SubscriptionRule]) -> Option<String> {
+    let filters: Vec<Known<'_>> = rules.iter().map(|rule| Known::of(&rule.filter)).collect();
+    let mut names = filters.iter().flat_map(Known::names);
+    let target = names.find(|name| judge(rules, name) == Verdict::Fits)?;
+    Some(target.to_owned())
+}
+
 /// A filter, as far as it can be told from the target's name alone.
 enum Known<'a> {
     Always(Option<bool>),
@@ -163,6 +173,15 @@ mod tests {
         for target in ["erp", "customer-api", "O'Brien"] {
             assert_eq!(judge(&[sql(&expression(target))], target), Verdict::Fits);
         }
+    }
+
+    #[test]
+    fn the_rules_say_whose_subscription_it_is() {
+        let named = |rules: &[SubscriptionRule]| target(rules);
+        assert_eq!(named(&[sql(&expression("erp"))]).as_deref(), Some("erp"));
+        assert_eq!(named(&[rule(Filter::True)]), None);
+        let two = sql("TargetSystem IS NULL OR TargetSystem IN ('erp', 'crm')");
+        assert_eq!(named(&[two]), None);
     }
 
     #[test]
