@@ -21,6 +21,7 @@ pub struct Aside {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Line<'a> {
     #[serde(flatten)]
     letter: &'a Letter,

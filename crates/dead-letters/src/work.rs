@@ -52,7 +52,9 @@ pub enum Action {
 pub struct Progress {
     /// Letters that were meant and are done.
     pub done: u64,
-    /// Letters that were looked at and stay.
+    /// Letters that this work sent, and that were given up again already.
+    pub returned: u64,
+    /// Letters that are not meant.
     pub others: u64,
 }
 
@@ -264,8 +266,10 @@ impl Pass<'_> {
         for message in page {
             let letter = Letter::read(self.place.name(), &message);
             let is_ours = letter.resend_id == Some(self.work.id);
-            if is_ours || !self.wanted.has(&letter) {
-                self.hold(letter.number, message);
+            if is_ours {
+                self.progress.returned += u64::from(self.hold(letter.number, message));
+            } else if !self.wanted.has(&letter) {
+                self.progress.others += u64::from(self.hold(letter.number, message));
             } else {
                 meant.push((letter, message));
             }
@@ -273,16 +277,15 @@ impl Pass<'_> {
         meant
     }
 
-    fn hold(&mut self, number: i64, message: ReceivedMessage) {
+    /// Whether it is held for the first time.
+    fn hold(&mut self, number: i64, message: ReceivedMessage) -> bool {
         // There may be very many; nothing but the lock is needed of them.
         let slim = ReceivedMessage {
             body: bytes::Bytes::new(),
             properties: Properties::new(),
             ..message
         };
-        if self.held.insert(number, slim).is_none() {
-            self.progress.others += 1;
-        }
+        self.held.insert(number, slim).is_none()
     }
 
     async fn resend(&mut self, few: Vec<(Letter, ReceivedMessage)>) -> Result<(), WorkError> {

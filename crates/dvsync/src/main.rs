@@ -1,12 +1,15 @@
 //! The command line of dataverse-sync.
 #![forbid(unsafe_code)]
 
+mod app_settings;
 mod bench;
 mod check;
 mod dataverse;
+mod dlq;
 mod emulate;
 mod host;
 mod local;
+mod look;
 mod out;
 mod package;
 mod preview;
@@ -30,6 +33,8 @@ enum Command {
     Local(local::Options),
     /// Tell the story of one change from its telemetry: from the save, over retries, to the acknowledgement.
     Trace(trace::Options),
+    /// Look at dead letters, send them again, or put them aside.
+    Dlq(dlq::Options),
     /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
     /// Build what is deployed: a zip for each app, tried out before it is handed over.
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Local(options) => local::run(options).await,
             Command::Trace(options) => trace::run(&options).await,
+            Command::Dlq(options) => dlq::run(&options).await,
             Command::Check(options) => check::run(&options).await,
             Command::Package(options) => package::run(options).await,
             Command::Preview(options) => preview::run(&options).await,

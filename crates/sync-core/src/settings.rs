@@ -214,10 +214,37 @@ impl Settings {
         tokens: &Arc<EntraTokens>,
         options: ClientOptions,
     ) -> Result<Client, SettingsError> {
-        match &self.bus {
-            BusSetting::ConnectionString(text) => Client::from_connection_string(text, options)
+        self.bus.client(tokens, options)
+    }
+}
+
+impl BusSetting {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When neither form is there.
+    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
+        // The same two names, and the same precedence, as the host's own trigger connection "ServiceBus".
+        if let Some(text) = ServiceBus.get(get) {
+            return Ok(Self::ConnectionString(text));
+        }
+        let namespace = ServiceBus__fullyQualifiedNamespace.required(get)?;
+        Ok(Self::Namespace(namespace))
+    }
+
+    /// The client of that namespace.
+    ///
+    /// # Errors
+    /// When the connection string is malformed.
+    pub fn client(
+        &self,
+        tokens: &Arc<EntraTokens>,
+        options: ClientOptions,
+    ) -> Result<Client, SettingsError> {
+        match self {
+            Self::ConnectionString(text) => Client::from_connection_string(text, options)
                 .map_err(|e| ServiceBus.invalid(e.to_string()).into()),
-            BusSetting::Namespace(host) => {
+            Self::Namespace(host) => {
                 let endpoint = Endpoint {
                     host: host.clone(),
                     port: 5671,
@@ -243,7 +270,7 @@ struct Read {
 
 impl Read {
     fn all(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        let bus = bus(get)?;
+        let bus = BusSetting::read(get)?;
         let outbound = OutboundSetting::read(get)?;
         let sessions = SESSIONS.flag(get)?;
         if sessions && matches!(outbound, OutboundSetting::Topic { .. }) {
@@ -339,16 +366,9 @@ fn roots(path: &str) -> Result<Vec<reqwest::Certificate>, SettingsError> {
     Err(TARGET_CA_FILE.invalid(problem).into())
 }
 
-fn bus(get: Lookup<'_>) -> Result<BusSetting, SettingsError> {
-    // The same two names, and the same precedence, as the host's own trigger connection "ServiceBus".
-    if let Some(text) = ServiceBus.get(get) {
-        return Ok(BusSetting::ConnectionString(text));
-    }
-    let namespace = ServiceBus__fullyQualifiedNamespace.required(get)?;
-    Ok(BusSetting::Namespace(namespace))
-}
-
-fn identity(get: Lookup<'_>) -> CredentialKind {
+/// Who signs in.
+#[must_use]
+pub fn identity(get: Lookup<'_>) -> CredentialKind {
     // App Service sets this pair exactly where a managed identity can be had.
     if IDENTITY_ENDPOINT.get(get).is_some() {
         CredentialKind::ManagedIdentity {

@@ -126,6 +126,7 @@ async fn those_that_are_meant_are_sent_again_and_the_others_stay() {
         progress,
         Progress {
             done: 40,
+            returned: 0,
             others: 80
         }
     );
@@ -195,7 +196,14 @@ async fn what_the_work_sent_and_was_given_up_again_is_sent_again_by_other_work_o
     give_up(&client, Q, 6, "RejectedByTarget").await;
     let (end, progress) = run(&work(1), &client, &Wanted::default()).await;
     assert_eq!(end.unwrap(), End::All);
-    assert_eq!(progress, Progress { done: 0, others: 6 });
+    assert_eq!(
+        progress,
+        Progress {
+            done: 0,
+            returned: 6,
+            others: 0
+        }
+    );
     let (_, progress) = run(&work(2), &client, &Wanted::default()).await;
     assert_eq!(progress.done, 6);
     assert_eq!(broker.counts(Q).unwrap().active, 6);

@@ -1,41 +1,14 @@
 //! Findings as text, for people.
 
-use std::io::IsTerminal;
-
-use anstyle::{AnsiColor, Style};
-
 use super::finding::Finding;
+use crate::look::Look;
 use crate::out;
-
-/// How things look; plain where nobody would see colours.
-struct Look {
-    key: Style,
-    bad: Style,
-    good: Style,
-}
-
-impl Look {
-    fn new() -> Self {
-        let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        if !coloured {
-            let plain = Style::new();
-            return Self {
-                key: plain,
-                bad: plain,
-                good: plain,
-            };
-        }
-        Self {
-            key: Style::new().bold(),
-            bad: AnsiColor::Red.on_default(),
-            good: AnsiColor::Green.on_default(),
-        }
-    }
-}
 
 /// Prints them, file by file.
 pub(super) fn findings(findings: &[Finding]) {
-    let Look { key, bad, good } = Look::new();
+    let Look {
+        head, bad, good, ..
+    } = Look::new();
     let mut file = None;
     for finding in findings {
         if file != Some(&finding.file) {
@@ -47,7 +20,7 @@ pub(super) fn findings(findings: &[Finding]) {
             } else {
                 &finding.file
             };
-            out::line(format_args!("{key}{name}{key:#}"));
+            out::line(format_args!("{head}{name}{head:#}"));
             file = Some(&finding.file);
         }
         let space = if finding.path.is_empty() { "" } else { " " };

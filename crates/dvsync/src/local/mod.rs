@@ -99,10 +99,12 @@ pub(crate) struct Options {
     logs: bool,
 }
 
+/// Where `dvsync local` serves Service Bus, unless the port is taken.
+pub(crate) const BUS_PORT: u16 = 5672;
 /// Fixed ports, so that the printed commands can be typed from memory; a port that is taken is
 /// replaced by a free one.
 const PORTS: Ports = Ports {
-    bus: 5672,
+    bus: BUS_PORT,
     dataverse: 8310,
     target: 8320,
     items: crate::trace::ITEMS_PORT,

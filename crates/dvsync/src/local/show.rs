@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use local_stack::bus::QueueCounts;
 use local_stack::host::LogLine;
 use local_stack::insights::Insights;
-use local_stack::stack::{INBOUND, REJECTED, Stack};
+use local_stack::stack::{INBOUND, OUTBOUND, REJECTED, Stack};
 use local_stack::target::Target;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::BUS_PORT;
 use super::governor::{IdentityReport, Reports};
 use super::lanes::Lane;
 use super::ledger::Ledger;
@@ -320,13 +321,20 @@ impl Show {
                  curl {user} '{dataverse}/api/data/v9.2/accounts({account})?$select=name,dvs_ackstate,dvs_ackerror'\n",
             ),
         );
+        // As this was started: who came by `cargo run` has no dvsync on the PATH.
+        let dvsync = std::env::args().next();
+        let dvsync = dvsync.as_deref().unwrap_or("dvsync");
         if let Some(insights) = &stack.insights {
             let url = crate::trace::url_option(&insights.items_url());
-            // As this was started: who came by `cargo run` has no dvsync on the PATH.
-            let dvsync = std::env::args().next();
-            let dvsync = dvsync.as_deref().unwrap_or("dvsync");
             let text = format!(
                 "4. See everything that happened to that row:\n   {dvsync} trace account:{account}{url}\n"
+            );
+            self.line(&mut state, &text);
+        }
+        // Nothing of it is on a subscription, or where --local looks, if the port was taken.
+        if stack.entities().any(|queue| queue == OUTBOUND) && stack.bus.addr().port() == BUS_PORT {
+            let text = format!(
+                "5. See what is in the dead-letter queues, and send it again:\n   {dvsync} dlq list --local\n   {dvsync} dlq resend --local\n"
             );
             self.line(&mut state, &text);
         }

@@ -10,7 +10,6 @@ mod line;
 mod parts;
 mod reach;
 mod service_bus;
-mod settings;
 mod show;
 mod target;
 mod telemetry;
@@ -21,7 +20,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::out;
+use crate::{app_settings, out};
 use line::Line;
 use parts::Parts;
 
@@ -31,7 +30,7 @@ pub(super) async fn run(
     settings: Option<&Path>,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    settings::into_environment(dir, settings)?;
+    app_settings::into_environment(dir, settings)?;
     let lines = match Parts::read(dir) {
         Ok(parts) => check(&parts).await,
         Err(wrong) => vec![*wrong],

@@ -1,47 +1,22 @@
 //! The lines, for people.
 
-use std::io::IsTerminal;
-
-use anstyle::{AnsiColor, Style};
-
 use super::line::{Line, Outcome};
+use crate::look::Look;
 use crate::out;
-
-/// How things look; plain where nobody would see colours.
-struct Look {
-    system: Style,
-    good: Style,
-    bad: Style,
-    grey: Style,
-}
-
-impl Look {
-    fn new() -> Self {
-        let coloured = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let style = |style: Style| if coloured { style } else { Style::new() };
-        Self {
-            system: style(Style::new().bold()),
-            good: style(AnsiColor::Green.on_default()),
-            bad: style(AnsiColor::Red.on_default()),
-            grey: style(AnsiColor::BrightBlack.on_default()),
-        }
-    }
-}
 
 /// Prints them, system by system, and how many there are of each kind.
 pub(super) fn lines(lines: &[Line]) {
-    let look = Look::new();
     let Look {
-        system,
+        head,
         good,
         bad,
         grey,
-    } = &look;
+    } = Look::new();
     let mut before = "";
     let (mut fine, mut wrong, mut unknown) = (0, 0, 0);
     for line in lines {
         if line.system != before {
-            out::line(format_args!("{system}{}{system:#}", line.system));
+            out::line(format_args!("{head}{}{head:#}", line.system));
             before = line.system;
         }
         let check = &line.check;

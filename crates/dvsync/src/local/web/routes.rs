@@ -7,6 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use dead_letters::Place;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, StatusCode};
 use local_stack::insights::story::{self, Story};
@@ -17,7 +18,7 @@ use service_bus::Client;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use super::letters::{Place, resend};
+use super::letters::resend;
 use super::{Action, Shared, lock};
 
 /// More that waits to be done is refused.
@@ -171,7 +172,7 @@ async fn send_again(
     if !is_same_origin(&headers) {
         return StatusCode::FORBIDDEN.into_response();
     }
-    let place = server.places.iter().find(|p| p.queue == which.queue);
+    let place = server.places.iter().find(|p| p.name() == which.queue);
     let (Some(place), Ok(_turn)) = (place, server.resending.acquire().await) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -179,7 +180,7 @@ async fn send_again(
     match resend(&server.client, place, which.number).await {
         Ok(sent) => answer(StatusCode::OK, json!({ "resent": sent })),
         Err(error) => {
-            warn!(%error, queue = place.queue, "dead letters were not resent from the live page");
+            warn!(%error, queue = place.name(), "dead letters were not resent from the live page");
             let problem = error.to_string();
             answer(StatusCode::BAD_GATEWAY, json!({ "problem": problem }))
         }

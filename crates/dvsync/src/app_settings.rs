@@ -15,7 +15,7 @@ const FILE: &str = "local.settings.json";
 /// Starts this very command anew with the settings of the file, `local.settings.json` in the folder
 /// unless another is given, unless they are the environment's already. The file wins: it says what the app
 /// has, while this machine's environment is about this machine.
-pub(super) fn into_environment(dir: &Path, given: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn into_environment(dir: &Path, given: Option<&Path>) -> anyhow::Result<()> {
     let own = dir.join(FILE);
     let path = match given {
         Some(path) => path,

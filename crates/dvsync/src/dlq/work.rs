@@ -1,0 +1,280 @@
+//! Sending letters again and putting them aside, with progress, and an end by Ctrl-C that loses nothing.
+
+use std::io::IsTerminal;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use dead_letters::{Action, Aside, End, Progress, Work};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::place::{Connection, Where};
+use super::show;
+use super::wanted::Which;
+use crate::out;
+
+/// Options of `dvsync dlq resend`.
+#[derive(Debug, Args)]
+pub(super) struct Resending {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    which: Which,
+    /// So many a second at most.
+    #[arg(long, default_value = "50")]
+    rate: NonZeroU32,
+    /// So many in all at most: try a few first.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Go on where a run that broke off ended: the id that it printed. What it sent, and was given up again,
+    /// is not sent once more.
+    #[arg(long, value_name = "ID")]
+    resume: Option<Uuid>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `dvsync dlq put-aside`.
+#[derive(Debug, Args)]
+pub(super) struct PuttingAside {
+    #[command(flatten)]
+    place: Where,
+    #[command(flatten)]
+    which: Which,
+    /// The file they are appended to, in JSON, a line each, with body and properties. A message that an
+    /// endpoint of Dataverse posted holds values of its row.
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// So many in all at most.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Sends them again.
+pub(super) async fn resend(options: &Resending) -> anyhow::Result<ExitCode> {
+    let connection = Connection::open(&options.place).await?;
+    let work = Work {
+        id: options.resume.unwrap_or_else(Uuid::new_v4),
+        rate: Some(options.rate),
+        limit: options.limit,
+        stop: CancellationToken::new(),
+    };
+    let run = Run {
+        connection,
+        which: &options.which,
+        work,
+        json: options.json,
+        verb: "resent",
+    };
+    run.go(Action::Resend).await
+}
+
+/// Puts them aside.
+pub(super) async fn put_aside(options: &PuttingAside) -> anyhow::Result<ExitCode> {
+    let connection = Connection::open(&options.place).await?;
+    let file = Aside::open(&options.file)
+        .with_context(|| format!("{} cannot be written", options.file.display()))?;
+    let work = Work {
+        id: Uuid::new_v4(),
+        rate: None,
+        limit: options.limit,
+        stop: CancellationToken::new(),
+    };
+    let run = Run {
+        connection,
+        which: &options.which,
+        work,
+        json: options.json,
+        verb: "put aside",
+    };
+    run.go(Action::PutAside(file)).await
+}
+
+struct Run<'a> {
+    connection: Connection,
+    which: &'a Which,
+    work: Work,
+    json: bool,
+    /// What is done to them, as a participle.
+    verb: &'static str,
+}
+
+impl Run<'_> {
+    async fn go(mut self, mut action: Action) -> anyhow::Result<ExitCode> {
+        let wanted = self.which.wanted(&self.connection.places)?;
+        self.stop_on_signal();
+        // First of all: a process that is killed says nothing any more.
+        if matches!(action, Action::Resend) {
+            let id = self.work.id;
+            self.say(&format!(
+                "resending as {id}, which each copy carries as ResendId; if this breaks off, --resume {id} goes on"
+            ));
+        }
+        let (mut all, mut queues, mut done) = (true, Vec::new(), 0);
+        let limit = self.work.limit;
+        for place in &self.connection.places {
+            self.work.limit = limit.map(|limit| limit.saturating_sub(done));
+            let mut last = Progress::default();
+            let line = Line::new(self.json, self.verb, place.name());
+            let mut tell = |progress| {
+                last = progress;
+                line.tell(progress);
+            };
+            let ended = self.work.run(
+                &self.connection.client,
+                place,
+                &wanted,
+                &mut action,
+                &mut tell,
+            );
+            let ended = ended.await;
+            done += last.done;
+            line.end(last);
+            let end = ended
+                .map_err(|error| match error {
+                    dead_letters::WorkError::Bus(error) => self.connection.failed(place, error),
+                    error @ dead_letters::WorkError::File { .. } => error.into(),
+                })
+                .with_context(|| self.broken_off())?;
+            if let Some(more) = left(end) {
+                all = false;
+                self.say(&format!("{}: {more}", place.name()));
+            }
+            queues.push(json!({
+                "queue": place.name(), "done": last.done, "returned": last.returned, "notMeant": last.others, "end": name(end),
+            }));
+            if end == End::Stopped {
+                self.say(&self.broken_off());
+                break;
+            }
+        }
+        self.connection.client.close().await;
+        if self.json {
+            let (id, verb) = (self.work.id, self.verb);
+            out::line(json!({ "id": id, "what": verb, "done": done, "queues": queues }));
+        }
+        Ok(if all {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    /// For people; where a machine reads standard output, beside it.
+    fn say(&self, text: &str) {
+        if self.json {
+            eprintln!("{text}");
+        } else {
+            out::line(text);
+        }
+    }
+
+    fn broken_off(&self) -> String {
+        match self.verb {
+            "resent" => format!(
+                "broken off, nothing is lost; `dvsync dlq resend --resume {}` with the same options goes on",
+                self.work.id
+            ),
+            _ => "broken off, nothing is lost; the same command goes on".to_owned(),
+        }
+    }
+
+    /// The first Ctrl-C ends the work in good order, the second at once: also then nothing is lost.
+    fn stop_on_signal(&self) {
+        let stop = self.work.stop.clone();
+        tokio::spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                stop.cancel();
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    std::process::exit(130);
+                }
+            }
+        });
+    }
+}
+
+/// What is still there, and why; `None` if all that was asked for is done.
+fn left(end: End) -> Option<&'static str> {
+    match end {
+        End::All | End::Limit => None,
+        End::Stopped => Some("stopped; what is not done is where it was"),
+        End::Locked => Some(
+            "what is left is locked by another receiver, or by a run that broke off; its lock ends within five minutes, then run this again",
+        ),
+        End::OutOfReach => Some(
+            "there may be more behind letters that are not meant: so many that their locks end before those behind them come. Deal with the others first, or raise the queue's lock duration",
+        ),
+    }
+}
+
+fn name(end: End) -> &'static str {
+    match end {
+        End::All => "all",
+        End::Limit => "limit",
+        End::Stopped => "stopped",
+        End::Locked => "locked",
+        End::OutOfReach => "outOfReach",
+    }
+}
+
+/// One line that grows on a terminal, and is printed once elsewhere.
+struct Line<'a> {
+    silent: bool,
+    terminal: bool,
+    verb: &'static str,
+    queue: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn new(silent: bool, verb: &'static str, queue: &'a str) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            silent,
+            terminal,
+            verb,
+            queue,
+        }
+    }
+
+    fn text(&self, progress: Progress) -> String {
+        let Progress {
+            done,
+            returned,
+            others,
+        } = progress;
+        let some = |many: u64, text: &str| match many {
+            0 => String::new(),
+            many => format!(", {many} {text}"),
+        };
+        format!(
+            "{}: {} {}{}{}",
+            self.queue,
+            show::count(done),
+            self.verb,
+            some(returned, "given up again already"),
+            some(others, "not meant"),
+        )
+    }
+
+    fn tell(&self, progress: Progress) {
+        if self.terminal && !self.silent {
+            out::part(format_args!("\r\x1b[2K{}", self.text(progress)));
+        }
+    }
+
+    fn end(&self, progress: Progress) {
+        if self.silent {
+            return;
+        }
+        let clear = if self.terminal { "\r\x1b[2K" } else { "" };
+        out::line(format_args!("{clear}{}", self.text(progress)));
+    }
+}
