@@ -10,9 +10,11 @@ mod emulate;
 mod host;
 mod local;
 mod look;
+mod moment;
 mod out;
 mod package;
 mod preview;
+mod resync;
 mod trace;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ enum Command {
     Trace(trace::Options),
     /// Look at dead letters, send them again, or put them aside.
     Dlq(dlq::Options),
+    /// Send rows again: those that the target may not hold as they are, or any others.
+    Resync(resync::Options),
     /// Check a package before it is deployed: sync files, host.json, functions, settings.
     Check(check::Options),
     /// Build what is deployed: a zip for each app, tried out before it is handed over.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
             Command::Local(options) => local::run(options).await,
             Command::Trace(options) => trace::run(&options).await,
             Command::Dlq(options) => dlq::run(&options).await,
+            Command::Resync(options) => resync::run(&options).await,
             Command::Check(options) => check::run(&options).await,
             Command::Package(options) => package::run(options).await,
             Command::Preview(options) => preview::run(&options).await,

@@ -34,6 +34,7 @@ mod patience;
 pub mod policy;
 pub mod ports;
 pub mod queue;
+pub mod reconcile;
 mod retry_after;
 pub mod sessions;
 pub mod settings;
