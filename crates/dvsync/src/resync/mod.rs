@@ -196,9 +196,14 @@ async fn one(
 fn progress(options: &Options, name: &str, tally: &Tally) {
     if !options.json && std::io::stdout().is_terminal() {
         let (rows, sent) = (tally.rows, tally.sent);
-        out::part(format_args!(
-            "\r\x1b[2K{name}: {rows} rows read, {sent} sent"
-        ));
+        out::part(format_args!("\r\x1b[2K{name}: {}, {sent} sent", read(rows)));
+    }
+}
+
+fn read(rows: u64) -> String {
+    match rows {
+        1 => "1 row read".to_owned(),
+        rows => format!("{rows} rows read"),
     }
 }
 
@@ -218,8 +223,8 @@ fn show(name: &str, tally: &Tally, dry_run: bool) {
         format!("{} sent", tally.sent)
     };
     out::line(format_args!(
-        "{head}{name}{head:#}: {} rows read, {sent}",
-        tally.rows
+        "{head}{name}{head:#}: {}, {sent}",
+        read(tally.rows)
     ));
     for (standing, rows) in &tally.standings {
         out::line(format_args!("{rows:>9}  {}", standing.as_str()));
