@@ -10,13 +10,14 @@ use crate::child::{Ended, run};
 use crate::mutant::Mutant;
 
 /// What is copied.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "Cargo.lock",
     "sync.json",
     "sync.schema.json",
     "sync.warehouse.json",
     "docs/mapping.md",
     "crates/amqp-walk",
+    "crates/app-settings",
     "crates/service-bus",
     "crates/sync-core",
     "tests/simulation",
