@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 mod aside;
+mod copy;
 mod groups;
+mod held;
 mod letter;
 mod look;
 mod place;
@@ -20,4 +22,4 @@ pub use letter::{Letter, RESEND_ID};
 pub use look::{LookError, look};
 pub use place::{Place, PlaceError};
 pub use wanted::Wanted;
-pub use work::{Action, End, Progress, Work, WorkError};
+pub use work::{Action, End, Outcome, Progress, Work, WorkError};

@@ -52,11 +52,6 @@ impl Wanted {
             && self.since.is_none_or(|time| letter.enqueued >= time)
             && self.until.is_none_or(|time| letter.enqueued < time)
     }
-
-    /// Whether nothing can be left once so many letters were met: their numbers are all that is asked.
-    pub(crate) fn is_met_by(&self, met: u64) -> bool {
-        !self.numbers.is_empty() && usize::try_from(met).is_ok_and(|met| met >= self.numbers.len())
-    }
 }
 
 fn one_of(wanted: &[String], is: Option<&str>) -> bool {

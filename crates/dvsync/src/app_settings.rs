@@ -5,12 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use sync_core::settings::environment;
 
 use crate::host::settings;
 
 const FILE: &str = "local.settings.json";
+/// What to do where there is no token.
+pub(crate) const SIGN_IN: &str = "sign in with `az login`, to the tenant that the resources are in";
 
 /// Starts this very command anew with the settings of the file, `local.settings.json` in the folder
 /// unless another is given, unless they are the environment's already. The file wins: it says what the app
@@ -22,6 +24,13 @@ pub(crate) fn into_environment(dir: &Path, given: Option<&Path>) -> anyhow::Resu
         None if own.is_file() => &own,
         None => return Ok(()),
     };
+    if path.exists() && !path.is_file() {
+        // It would be read twice.
+        bail!(
+            "{}: give a file; a pipe can be read once only",
+            path.display()
+        );
+    }
     let values = settings::read(path).with_context(|| path.display().to_string())?;
     let usable = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     let different: Vec<_> = values

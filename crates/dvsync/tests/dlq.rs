@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use local_stack::bus::{Broker, BrokerConfig, QueueConfig};
 use serde_json::{Value, json};
@@ -93,14 +93,14 @@ async fn a_resend_that_is_killed_goes_on_and_every_letter_is_sent_exactly_once()
     let mut first = String::new();
     let mut lines = BufReader::new(killed.stdout.take().unwrap());
     lines.read_line(&mut first).unwrap();
-    let id: Uuid = first
-        .trim_end()
-        .rsplit(' ')
-        .nth(2)
-        .unwrap()
-        .parse()
-        .unwrap();
+    let (_, id) = first.split_once("--resume ").unwrap();
+    let id: Uuid = id.split(' ').next().unwrap().parse().unwrap();
+    let started = Instant::now();
     while broker.counts("outbound").unwrap().active < 40 {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "nothing is resent"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     // SIGKILL.
@@ -108,6 +108,8 @@ async fn a_resend_that_is_killed_goes_on_and_every_letter_is_sent_exactly_once()
     killed.wait().unwrap();
     let left = broker.counts("outbound").unwrap().dead_letter;
     assert!(left > 0);
+    // They would end by themselves.
+    broker.hooks().lose_locks("outbound");
 
     let again = dlq(
         &broker,
@@ -174,6 +176,10 @@ async fn a_wrong_question_is_answered_by_what_to_do() {
         ),
         (&["show", "--number", "3"], "say which with --queue"),
         (&["list", "--since", "yesterday"], "90m, 12h, 3d"),
+        (
+            &["list", "--queue", "a", "--queue", "b", "--rejected", "c"],
+            "--rejected goes with one --queue",
+        ),
         (
             &["put-aside", "--file", "/nowhere/letters"],
             "/nowhere/letters cannot be written",

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use local_stack::apps::{self, Form};
-use local_stack::stack::{OUTBOUND, Stack, StackConfig};
+use local_stack::stack::{OUTBOUND, Stack, StackConfig, WITNESS};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,14 +16,14 @@ struct World {
 }
 
 impl World {
-    async fn start(form: Form) -> Self {
+    async fn start(form: Form, rows: usize) -> Self {
         let binaries = tokio::task::spawn_blocking(apps::binaries).await;
         let stack = Stack::start(StackConfig {
             binaries: binaries.unwrap().unwrap(),
             packages: None,
             sync_json: apps::sync_json().to_owned(),
             further_targets: Vec::new(),
-            rows: 10,
+            rows,
             seed: 1,
             form,
             ports: Default::default(),
@@ -87,7 +87,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_target_missed_is_found_and_sent_and_then_nothing_is_left() {
-    let world = World::start(Form::Queue).await;
+    let world = World::start(Form::Queue, 10).await;
     // Ten rows that were there before the plug-in was.
     let looked = world
         .table(&["--table", "account", "--different", "--dry-run"])
@@ -145,12 +145,14 @@ async fn what_the_target_missed_is_found_and_sent_and_then_nothing_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_was_asked_for_is_sent_whatever_was_acknowledged_and_over_a_topic_to_its_target_only()
  {
-    let world = World::start(Form::Topic).await;
+    let world = World::start(Form::Topic, 1_200).await;
     let id = world.stack.dataverse.ids("account")[0];
     world.save("account", id, json!({ "name": "Contoso" }));
     world.drained().await;
     assert_eq!(world.delivered(), 1);
     let row = id.to_string();
+    let witnessed = || world.stack.bus.counts(WITNESS).unwrap().active;
+    let before = witnessed();
     let sent = world.table(&["--table", "account", "--row", &row]).await;
     assert_eq!(
         (&sent["sent"], &sent["standings"]),
@@ -158,6 +160,17 @@ async fn a_row_that_was_asked_for_is_sent_whatever_was_acknowledged_and_over_a_t
     );
     world.drained().await;
     assert_eq!(world.delivered(), 2);
+    assert_eq!(witnessed(), before);
+
+    // More than two pages.
+    let all = world
+        .table(&["--table", "account", "--different", "--dry-run"])
+        .await;
+    assert_eq!(all["rows"], 1_200);
+    assert_eq!(
+        all["standings"],
+        json!({ "same": 1, "never acknowledged": 1_199 })
+    );
 
     let gone = Uuid::from_u128(1).to_string();
     let missing = world
@@ -185,6 +198,14 @@ async fn a_row_that_was_asked_for_is_sent_whatever_was_acknowledged_and_over_a_t
         (
             &["--table", "account", "--filter", "nocolumn eq 1"],
             "broken off after 0 notifications",
+        ),
+        (
+            &["--table", "account", "--row", &row, "--since", "3d"],
+            "cannot be used with",
+        ),
+        (
+            &["--table", "account", "--table", "contact", "--row", &row],
+            "--row takes one --table",
         ),
         (
             &["--table", "account", "--all", "--target", "erp"],

@@ -104,6 +104,10 @@ pub struct ReceivedMessage {
     pub dead_letter_source: Option<String>,
     /// Where it stands in its entity.
     pub state: MessageState,
+    /// Whether `body` and `properties` hold all of the body and the application properties. They cannot
+    /// hold an AMQP sequence, or an AMQP value or property that is neither text nor bytes nor a number and
+    /// the like: a copy made of the message would lack that.
+    pub is_whole: bool,
 }
 
 impl ReceivedMessage {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::config::TableConfig;
-use crate::failure::{Class, Failure};
+use crate::failure::Class;
 use crate::mapping;
 
 /// How a row stands in the target.
@@ -30,7 +30,7 @@ pub enum Standing {
     Waiting,
     /// The mapping refuses it as it is, and the row does not say so.
     NotMapped,
-    /// The mapping refuses it as it is, and its last change was rejected.
+    /// It would be rejected as it is, or wait in vain, and its last change was rejected.
     Refused,
 }
 
@@ -45,7 +45,7 @@ impl Standing {
             Self::Different => "different",
             Self::Waiting => "waiting for another row",
             Self::NotMapped => "not mapped",
-            Self::Refused => "not mapped and rejected",
+            Self::Refused => "rejected, and would be again",
         }
     }
 
@@ -77,14 +77,10 @@ pub fn standing(table: &TableConfig, row: &Map<String, Value>) -> Standing {
     let acknowledged = row.get(&table.ack.payload_hash).and_then(Value::as_str);
     let mapped = mapping::required(table, row).and_then(|()| mapping::map(table, row));
     match (mapped, acknowledged) {
-        (
-            Err(Failure {
-                class: Class::Waiting,
-                ..
-            }),
-            _,
-        ) => Standing::Waiting,
+        // Also one that waits: it was given up when its message was too old, and would be once more. When the
+        // row that it waits for is there, this one can be mapped.
         (Err(_), _) if state == Some(REJECTED) => Standing::Refused,
+        (Err(failure), _) if failure.class == Class::Waiting => Standing::Waiting,
         (Err(_), _) => Standing::NotMapped,
         _ if state == Some(REJECTED) => Standing::Rejected,
         (Ok(_), None) => Standing::NeverAcknowledged,

@@ -1,17 +1,22 @@
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use local_stack::bus::{
     Broker, BrokerConfig, Disturbance, Fault, Operation, QueueConfig, Rule, Script,
     SubscriptionConfig, TopicConfig,
 };
-use proptest::prelude::*;
-use service_bus::ClientOptions;
+use service_bus::{
+    ClientOptions, OutgoingMessage, Properties, ReceiveMode, Settlement, dead_letter_queue,
+};
 use sync_core::topic;
 
 use super::*;
+use crate::letter::RESEND_ID;
 
 const Q: &str = "outbound";
+const WAIT: Duration = Duration::from_secs(30);
 /// The shortest that Azure has.
 const SHORT: Duration = Duration::from_secs(5);
 
@@ -47,7 +52,7 @@ async fn give_up(client: &Client, entity: &str, mut count: usize, reason: &str) 
     let mode = ReceiveMode::PeekLock;
     let mut receiver = client.receiver(entity, mode, 50).await.unwrap();
     while count > 0 {
-        for message in receiver.receive(50, PATIENCE).await.unwrap() {
+        for message in receiver.receive(50, WAIT).await.unwrap() {
             let settlement = Settlement::DeadLetter {
                 reason: reason.into(),
                 description: "Repair it.".into(),
@@ -100,7 +105,11 @@ fn work(id: u128) -> Work {
     }
 }
 
-async fn run(work: &Work, client: &Client, wanted: &Wanted) -> (Result<End, WorkError>, Progress) {
+async fn run(
+    work: &Work,
+    client: &Client,
+    wanted: &Wanted,
+) -> (Result<Outcome, WorkError>, Progress) {
     let mut last = Progress::default();
     let place = Place::queue(Q);
     let mut keep = |progress| last = progress;
@@ -121,12 +130,12 @@ fn contacts() -> Wanted {
 async fn those_that_are_meant_are_sent_again_and_the_others_stay() {
     let (broker, client) = with_letters(120).await;
     let (end, progress) = run(&work(1), &client, &contacts()).await;
-    assert_eq!(end.unwrap(), End::All);
+    assert_eq!(end.unwrap().end, End::All);
     assert_eq!(
         progress,
         Progress {
+            meant: 40,
             done: 40,
-            returned: 0,
             others: 80
         }
     );
@@ -150,7 +159,7 @@ async fn a_limit_and_numbers_end_the_work_early() {
         ..work(1)
     };
     let (end, progress) = run(&limited, &client, &Wanted::default()).await;
-    assert_eq!((end.unwrap(), progress.done), (End::Limit, 3));
+    assert_eq!((end.unwrap().end, progress.done), (End::All, 3));
     let letters = broker.snapshot(Q).unwrap().dead_letter;
     assert_eq!(letters.len(), 7);
     let numbers = Wanted {
@@ -158,7 +167,7 @@ async fn a_limit_and_numbers_end_the_work_early() {
         ..Wanted::default()
     };
     let (end, progress) = run(&work(2), &client, &numbers).await;
-    assert_eq!((end.unwrap(), progress.done), (End::All, 1));
+    assert_eq!((end.unwrap().end, progress.done), (End::All, 1));
     let queue = broker.snapshot(Q).unwrap();
     assert_eq!((queue.active.len(), queue.dead_letter.len()), (4, 6));
     client.close().await;
@@ -180,7 +189,7 @@ async fn work_that_is_stopped_gives_everything_back() {
     let (place, everything) = (Place::queue(Q), Wanted::default());
     let mut action = Action::Resend;
     let end = slow.run(&client, &place, &everything, &mut action, &mut stopping);
-    assert_eq!(end.await.unwrap(), End::Stopped);
+    assert_eq!(end.await.unwrap().end, End::Stopped);
     let queue = broker.snapshot(Q).unwrap();
     let (sent, left) = (queue.active.len(), queue.dead_letter.len());
     assert!((4..10).contains(&sent), "{sent}");
@@ -195,15 +204,9 @@ async fn what_the_work_sent_and_was_given_up_again_is_sent_again_by_other_work_o
     assert_eq!(progress.done, 6);
     give_up(&client, Q, 6, "RejectedByTarget").await;
     let (end, progress) = run(&work(1), &client, &Wanted::default()).await;
-    assert_eq!(end.unwrap(), End::All);
-    assert_eq!(
-        progress,
-        Progress {
-            done: 0,
-            returned: 6,
-            others: 0
-        }
-    );
+    let outcome = end.unwrap();
+    assert_eq!((outcome.end, outcome.returned), (End::All, 6));
+    assert_eq!(progress.done, 0);
     let (_, progress) = run(&work(2), &client, &Wanted::default()).await;
     assert_eq!(progress.done, 6);
     assert_eq!(broker.counts(Q).unwrap().active, 6);
@@ -231,7 +234,7 @@ async fn letters_whose_locks_end_before_those_behind_them_come_are_told_of() {
             ..Wanted::default()
         };
         let (ended, progress) = run(&work(1), &client, &one).await;
-        assert_eq!((ended.unwrap(), progress.done), (end, 0));
+        assert_eq!((ended.unwrap().end, progress.done), (end, 0));
     }
     assert_eq!(broker.counts(Q).unwrap().dead_letter, 120);
     client.close().await;
@@ -240,11 +243,11 @@ async fn letters_whose_locks_end_before_those_behind_them_come_are_told_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_that_somebody_else_has_are_told_of() {
     let (broker, client) = with_letters(3).await;
-    let (dead, mode) = (service_bus::dead_letter_queue(Q), ReceiveMode::PeekLock);
+    let (dead, mode) = (dead_letter_queue(Q), ReceiveMode::PeekLock);
     let mut other = client.receiver(&dead, mode, 1).await.unwrap();
-    other.receive(1, PATIENCE).await.unwrap();
+    other.receive(1, WAIT).await.unwrap();
     let (end, progress) = run(&work(1), &client, &Wanted::default()).await;
-    assert_eq!((end.unwrap(), progress.done), (End::Locked, 2));
+    assert_eq!((end.unwrap().end, progress.done), (End::Locked, 2));
     assert_eq!(broker.counts(Q).unwrap().active, 2);
     client.close().await;
 }
@@ -258,7 +261,7 @@ async fn letters_that_are_put_aside_are_in_the_file_before_they_are_gone() {
     let mut action = Action::PutAside(Aside::open(&path).unwrap());
     let (work, mut told) = (work(1), |_| {});
     let end = work.run(&client, &place, &wanted, &mut action, &mut told);
-    assert_eq!(end.await.unwrap(), End::All);
+    assert_eq!(end.await.unwrap().end, End::All);
     assert_eq!(broker.counts(Q).unwrap().dead_letter, 4);
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<serde_json::Value> = text
@@ -311,7 +314,7 @@ async fn a_subscriptions_letter_comes_back_to_its_own_target_only() {
     let everything = Wanted::default();
     let (work, mut action, mut told) = (work(1), Action::Resend, |_| {});
     let end = work.run(&client, &place, &everything, &mut action, &mut told);
-    assert_eq!(end.await.unwrap(), End::All);
+    assert_eq!(end.await.unwrap().end, End::All);
     let counts = |name: &str| broker.counts(&format!("{Q}/Subscriptions/{name}")).unwrap();
     assert_eq!(
         (counts("north").active, counts("north").dead_letter),
@@ -319,6 +322,109 @@ async fn a_subscriptions_letter_comes_back_to_its_own_target_only() {
     );
     // The first message, which nobody has taken.
     assert_eq!(counts("south").active, 1);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_no_copy_can_hold_stays_is_named_and_keeps_nobody_back() {
+    let config = BrokerConfig {
+        max_message_size: 2_000,
+        ..BrokerConfig::new([queue(Duration::from_secs(60))])
+    };
+    let broker = Broker::start(config).await.unwrap();
+    let client = client(&broker);
+    // Dead-lettering may make a message larger than anybody may send.
+    for length in [10, 1_700, 10] {
+        let message = OutgoingMessage::new("x".repeat(length));
+        client.send(Q, message).await.unwrap();
+    }
+    give_up(&client, Q, 3, &"because ".repeat(40)).await;
+    let large = broker.snapshot(Q).unwrap().dead_letter[1].sequence_number;
+    for _ in 0..2 {
+        let (outcome, _) = run(&work(1), &client, &Wanted::default()).await;
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.end, outcome.unfit), (End::All, vec![large]));
+        let queue = broker.snapshot(Q).unwrap();
+        assert_eq!((queue.active.len(), queue.dead_letter.len()), (2, 1));
+    }
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_takes_no_copy_ends_the_work_and_every_letter_is_given_back() {
+    let (broker, client) = with_letters(30).await;
+    let refuse = Script {
+        entity: Some(Q.into()),
+        operation: Some(Operation::Send),
+        request: None,
+        skip: 5,
+        times: u32::MAX,
+        chance: None,
+        after: false,
+        fault: Fault::Refuse {
+            condition: "amqp:unauthorized-access".into(),
+            description: String::new(),
+        },
+    };
+    broker.hooks().script(refuse).unwrap();
+    let (outcome, progress) = run(&work(1), &client, &Wanted::default()).await;
+    assert!(outcome.is_err());
+    assert_eq!(progress.done, 5);
+    // Nothing waits for a lock to end.
+    broker.hooks().clear();
+    let mut other = client
+        .receiver(&dead_letter_queue(Q), ReceiveMode::PeekLock, 50)
+        .await
+        .unwrap();
+    let mut taken = 0;
+    while taken < 25 {
+        taken += other.receive(50, WAIT).await.unwrap().len();
+    }
+    assert_eq!(broker.counts(Q).unwrap().active, 5);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_keep_coming_do_not_keep_the_work_going() {
+    let (broker, client) = with_letters(10).await;
+    let slow = Work {
+        rate: NonZeroU32::new(10),
+        ..work(1)
+    };
+    let late = client.clone();
+    let coming = async {
+        for number in 100..103 {
+            let message = OutgoingMessage::new(notification(number, "account"));
+            late.send(Q, message).await.unwrap();
+        }
+        // The first three on the queue, whichever they are.
+        give_up(&late, Q, 3, "RejectedByTarget").await;
+    };
+    let everything = Wanted::default();
+    let ((outcome, progress), ()) = tokio::join!(run(&slow, &client, &everything), coming);
+    assert_eq!((outcome.unwrap().end, progress.done), (End::All, 10));
+    assert_eq!(broker.counts(Q).unwrap().dead_letter, 3);
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_whose_locks_are_lost_as_they_are_ended_do_not_keep_the_work_going() {
+    let (broker, client) = with_letters(3).await;
+    let always = Script {
+        entity: Some(Q.into()),
+        operation: Some(Operation::Settle),
+        request: None,
+        skip: 0,
+        times: u32::MAX,
+        chance: None,
+        after: false,
+        fault: Fault::LoseLock,
+    };
+    broker.hooks().script(always).unwrap();
+    let (outcome, progress) = run(&work(1), &client, &Wanted::default()).await;
+    assert_eq!((outcome.unwrap().end, progress.done), (End::Locked, 0));
+    // Each copy had the same id, however often it was sent.
+    assert_eq!(broker.counts(Q).unwrap().active, 3);
     client.close().await;
 }
 
@@ -380,14 +486,4 @@ async fn broken_by(script: Script) {
     assert_eq!(left(), 0, "{told}");
     assert_eq!((queue.active.len(), bodies.len()), (12, 12), "{told}");
     client.close().await;
-}
-
-proptest! {
-    #[test]
-    fn no_second_sees_more_than_the_rate_allows(rate in 1_u32..500, done in 0_u64..10_000) {
-        let rate = NonZeroU32::new(rate).unwrap();
-        let due = due(done, rate);
-        // Done by then, at the rate, or a hair less for rounding.
-        prop_assert!(due.as_secs_f64() * f64::from(rate.get()) >= done as f64 - 1e-3);
-    }
 }

@@ -9,12 +9,12 @@ use dead_letters::{Place, PlaceError};
 use local_stack::bus::LOCAL_KEY;
 use local_stack::stack::{INBOUND, OUTBOUND};
 use service_bus::{Client, ClientOptions, Error, ErrorClass};
-use sync_core::credentials::EntraTokens;
+use sync_core::credentials::{EntraTokens, SERVICE_BUS_SCOPE, TokenSource as _};
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::table::{INBOUND_QUEUE, SESSIONS};
 use sync_core::settings::{BusSetting, OutboundSetting, environment, identity, rejected_queue};
 
-use crate::app_settings;
+use crate::app_settings::{self, SIGN_IN};
 use crate::local::BUS_PORT;
 
 /// Which namespace, and which queues. Without these as the app settings say.
@@ -34,7 +34,8 @@ pub(super) struct Where {
     /// A queue, or a topic's subscription (topic/Subscriptions/name). May be given several times.
     #[arg(long, value_name = "NAME")]
     queue: Vec<String>,
-    /// With sessions: the queue that takes what is given up on the one --queue.
+    /// With sessions: the queue that takes what is given up on the one --queue, to be looked at instead of its
+    /// dead-letter queue.
     #[arg(long, value_name = "NAME", requires = "queue")]
     rejected: Option<String>,
 }
@@ -58,9 +59,13 @@ impl Connection {
                 )?
             }
         };
-        let own = EntraTokens::new(&identity(&environment));
-        let own = own.context("nobody is signed in: run `az login`")?;
-        let client = bus.client(&Arc::new(own), ClientOptions::default())?;
+        let own = Arc::new(EntraTokens::new(&identity(&environment)).context(SIGN_IN)?);
+        if matches!(bus, BusSetting::Namespace(_)) {
+            // Who is not signed in is told so at once, and not by a broker that cannot be reached.
+            let token = own.token(SERVICE_BUS_SCOPE).await;
+            token.map_err(|failure| anyhow!(failure.message).context(SIGN_IN))?;
+        }
+        let client = bus.client(&own, ClientOptions::default())?;
         let mut connection = Self {
             places: Vec::new(),
             by_identity: matches!(bus, BusSetting::Namespace(_)),
@@ -72,8 +77,14 @@ impl Connection {
 
     async fn find(&self, options: &Where) -> anyhow::Result<Vec<Place>> {
         let mut places = Vec::new();
-        if let (Some(rejected), [outbound, ..]) = (&options.rejected, &options.queue[..]) {
-            places.push(Place::rejected(rejected, outbound));
+        match (&options.rejected, &options.queue[..]) {
+            (Some(rejected), [outbound]) if !outbound.contains('/') => {
+                return Ok(vec![Place::rejected(rejected, outbound)]);
+            }
+            (Some(_), _) => {
+                bail!("--rejected goes with one --queue, which its messages go back to")
+            }
+            (None, _) => {}
         }
         if !options.queue.is_empty() {
             for entity in &options.queue {
@@ -105,7 +116,10 @@ impl Connection {
         }
         places.extend(INBOUND_QUEUE.get(get).map(Place::queue));
         if SESSIONS.flag(get)? {
-            places.push(Place::rejected(rejected_queue(get)?, outbound.entity()));
+            let rejected = rejected_queue(get)?;
+            places.push(Place::rejected(&rejected, outbound.entity()));
+            // Given back too often, its messages are there.
+            places.push(Place::queue(rejected));
         }
         Ok(places)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dead_letters::{Group, Letter, Place, Wanted};
+use dead_letters::{End, Group, Letter, Outcome, Place, Wanted};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -26,7 +26,7 @@ pub(super) fn groups(places: &[Place], groups: &[Group]) {
             count(letters)
         ));
         for group in own {
-            let reason = group.reason.as_deref().unwrap_or("no reason");
+            let reason = clean(group.reason.as_deref().unwrap_or("no reason"));
             out::line(format_args!(
                 "{:>7}  {bad}{reason}{bad:#}{}{}  {}",
                 group.letters,
@@ -40,7 +40,7 @@ pub(super) fn groups(places: &[Place], groups: &[Group]) {
                 span(group.first, group.last),
             ));
             if let Some(description) = &group.newest.description {
-                out::line(format_args!("         {description}"));
+                out::line(format_args!("         {}", clean(description)));
             }
             out::line(format_args!(
                 "         {grey}newest: {}{grey:#}",
@@ -55,7 +55,7 @@ pub(super) fn letter(letter: &Letter) {
     let Look {
         head, bad, grey, ..
     } = Look::new();
-    let reason = letter.reason.as_deref().unwrap_or("no reason");
+    let reason = clean(letter.reason.as_deref().unwrap_or("no reason"));
     out::line(format_args!(
         "{head}{} {}{head:#}  {bad}{reason}{bad:#}{}  {}, retries {}",
         letter.queue,
@@ -70,7 +70,7 @@ pub(super) fn letter(letter: &Letter) {
         letter.retries,
     ));
     if let Some(description) = &letter.description {
-        out::line(format_args!("    {description}"));
+        out::line(format_args!("    {}", clean(description)));
     }
     let mut more = about(letter);
     if let Some(id) = letter.resend_id {
@@ -90,12 +90,58 @@ pub(super) fn none(places: &[Place], wanted: &Wanted) {
     out::line(format_args!("no dead letter{such} in {}", names.join(", ")));
 }
 
+/// What a person should know of how the work ended.
+pub(super) fn outcome(outcome: &Outcome) -> Vec<String> {
+    let mut lines = Vec::new();
+    if outcome.returned > 0 {
+        lines.push(format!(
+            "{} of those were given up again already: is the cause repaired?",
+            outcome.returned
+        ));
+    }
+    if !outcome.unfit.is_empty() {
+        let numbers: Vec<_> = outcome.unfit.iter().map(i64::to_string).collect();
+        lines.push(format!(
+            "left where they are, numbers {}: no copy could hold all of them, since they are too large for the queue or of a kind that this program cannot write; take them with the program that sent them",
+            numbers.join(", ")
+        ));
+    }
+    let left = match outcome.end {
+        End::All => None,
+        End::Stopped => Some("stopped; what is not done is where it was"),
+        End::Locked => Some(
+            "what is left is locked by another receiver, or by a run that broke off; its lock ends within five minutes, then run this again",
+        ),
+        End::OutOfReach => Some(
+            "there may be more behind letters that are not meant: so many that their locks end before those behind them come. Deal with the others first, or raise the queue's lock duration",
+        ),
+    };
+    lines.extend(left.map(str::to_owned));
+    lines
+}
+
+/// For machines.
+pub(super) fn end(end: End) -> &'static str {
+    match end {
+        End::All => "all",
+        End::Stopped => "stopped",
+        End::Locked => "locked",
+        End::OutOfReach => "outOfReach",
+    }
+}
+
 pub(super) fn count(letters: u64) -> String {
     match letters {
         0 => "none".to_owned(),
         1 => "1 dead letter".to_owned(),
         many => format!("{many} dead letters"),
     }
+}
+
+/// Whoever may send to the queue wrote it: a terminal must not obey it.
+fn clean(text: &str) -> String {
+    let seen = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(seen).collect()
 }
 
 /// The failure, as far as the reason does not say it.
@@ -115,7 +161,7 @@ fn cause(
     if let Some(status) = status {
         let _ = write!(text, ", HTTP {status}");
     }
-    text
+    clean(&text)
 }
 
 fn tables(group: &Group) -> String {
@@ -127,7 +173,7 @@ fn tables(group: &Group) -> String {
     if group.unreadable > 0 {
         each.push(format!("unreadable {}", group.unreadable));
     }
-    format!("  ({})", each.join(", "))
+    clean(&format!("  ({})", each.join(", ")))
 }
 
 fn about(letter: &Letter) -> String {
@@ -141,7 +187,7 @@ fn about(letter: &Letter) -> String {
             .iter()
             .map(|id| format!("correlation {id}")),
     );
-    each.join(", ")
+    clean(&each.join(", "))
 }
 
 fn span(first: OffsetDateTime, last: OffsetDateTime) -> String {
@@ -156,4 +202,17 @@ fn span(first: OffsetDateTime, last: OffsetDateTime) -> String {
 fn moment(time: OffsetDateTime) -> String {
     let whole = time.replace_nanosecond(0).unwrap_or(time);
     whole.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_told_what_to_do_by_a_message() {
+        assert_eq!(
+            clean("a\u{1b}[2Jb\nc\u{9b}ü"),
+            "a\u{fffd}[2Jb\u{fffd}c\u{fffd}ü"
+        );
+    }
 }

@@ -3,7 +3,8 @@
 use anyhow::bail;
 use clap::Args;
 use dead_letters::{Place, Wanted};
-use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::moment::moment;
@@ -41,6 +42,16 @@ pub(super) struct Which {
 }
 
 impl Which {
+    /// Its times as options, absolute; empty if none was given.
+    pub(super) fn times(&self) -> String {
+        let given = [("--since", self.since), ("--until", self.until)];
+        let given = given.into_iter().filter_map(|(option, time)| {
+            let time = time?.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()?;
+            Some(format!(" {option} {time}"))
+        });
+        given.collect()
+    }
+
     /// Of these places.
     pub(super) fn wanted(&self, places: &[Place]) -> anyhow::Result<Wanted> {
         if !self.number.is_empty() && places.len() != 1 {

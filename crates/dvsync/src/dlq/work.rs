@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use dead_letters::{Action, Aside, End, Progress, Work};
+use dead_letters::{Action, Aside, End, Progress, Work, WorkError};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -113,9 +113,9 @@ impl Run<'_> {
         self.stop_on_signal();
         // First of all: a process that is killed says nothing any more.
         if matches!(action, Action::Resend) {
-            let id = self.work.id;
+            let (id, again) = (self.work.id, self.again());
             self.say(&format!(
-                "resending as {id}, which each copy carries as ResendId; if this breaks off, --resume {id} goes on"
+                "resending as {id}, which each copy carries as ResendId; if this breaks off, the same with {again} goes on"
             ));
         }
         let (mut all, mut queues, mut done) = (true, Vec::new(), 0);
@@ -138,21 +138,22 @@ impl Run<'_> {
             let ended = ended.await;
             done += last.done;
             line.end(last);
-            let end = ended
+            let outcome = ended
                 .map_err(|error| match error {
-                    dead_letters::WorkError::Bus(error) => self.connection.failed(place, error),
-                    error @ dead_letters::WorkError::File { .. } => error.into(),
+                    WorkError::Bus(error) => self.connection.failed(place, error),
+                    error @ WorkError::File { .. } => error.into(),
                 })
-                .with_context(|| self.broken_off())?;
-            if let Some(more) = left(end) {
-                all = false;
+                .with_context(|| self.broken_off(done))?;
+            for more in show::outcome(&outcome) {
                 self.say(&format!("{}: {more}", place.name()));
             }
+            all &= outcome.end == End::All && outcome.unfit.is_empty();
             queues.push(json!({
-                "queue": place.name(), "done": last.done, "returned": last.returned, "notMeant": last.others, "end": name(end),
+                "queue": place.name(), "done": last.done, "notMeant": last.others, "returned": outcome.returned,
+                "unfit": outcome.unfit, "end": show::end(outcome.end),
             }));
-            if end == End::Stopped {
-                self.say(&self.broken_off());
+            if outcome.end == End::Stopped {
+                self.say(&self.broken_off(done));
                 break;
             }
         }
@@ -177,13 +178,18 @@ impl Run<'_> {
         }
     }
 
-    fn broken_off(&self) -> String {
+    /// The options that go on: times that were so long ago would mean others by then.
+    fn again(&self) -> String {
+        format!("--resume {}{}", self.work.id, self.which.times())
+    }
+
+    fn broken_off(&self, done: u64) -> String {
         match self.verb {
             "resent" => format!(
-                "broken off, nothing is lost; `dvsync dlq resend --resume {}` with the same options goes on",
-                self.work.id
+                "broken off after {done}, nothing is lost; the same with {} goes on",
+                self.again()
             ),
-            _ => "broken off, nothing is lost; the same command goes on".to_owned(),
+            _ => format!("broken off after {done}, nothing is lost; the same command goes on"),
         }
     }
 
@@ -198,30 +204,6 @@ impl Run<'_> {
                 }
             }
         });
-    }
-}
-
-/// What is still there, and why; `None` if all that was asked for is done.
-fn left(end: End) -> Option<&'static str> {
-    match end {
-        End::All | End::Limit => None,
-        End::Stopped => Some("stopped; what is not done is where it was"),
-        End::Locked => Some(
-            "what is left is locked by another receiver, or by a run that broke off; its lock ends within five minutes, then run this again",
-        ),
-        End::OutOfReach => Some(
-            "there may be more behind letters that are not meant: so many that their locks end before those behind them come. Deal with the others first, or raise the queue's lock duration",
-        ),
-    }
-}
-
-fn name(end: End) -> &'static str {
-    match end {
-        End::All => "all",
-        End::Limit => "limit",
-        End::Stopped => "stopped",
-        End::Locked => "locked",
-        End::OutOfReach => "outOfReach",
     }
 }
 
@@ -246,21 +228,24 @@ impl<'a> Line<'a> {
 
     fn text(&self, progress: Progress) -> String {
         let Progress {
+            meant,
             done,
-            returned,
             others,
         } = progress;
-        let some = |many: u64, text: &str| match many {
+        let of = if done < meant {
+            format!(" of {meant}")
+        } else {
+            String::new()
+        };
+        let stay = match others {
             0 => String::new(),
-            many => format!(", {many} {text}"),
+            others => format!(", {others} not meant"),
         };
         format!(
-            "{}: {} {}{}{}",
+            "{}: {} {}{of}{stay}",
             self.queue,
             show::count(done),
-            self.verb,
-            some(returned, "given up again already"),
-            some(others, "not meant"),
+            self.verb
         )
     }
 

@@ -56,8 +56,8 @@ pub(crate) struct Options {
     /// and that says so already.
     #[arg(long)]
     different: bool,
-    /// That row; several times for several.
-    #[arg(long, value_name = "GUID")]
+    /// That row, of the one table; several times for several.
+    #[arg(long, value_name = "GUID", conflicts_with_all = ["since", "filter"])]
     row: Vec<Uuid>,
     /// Rows modified then or later: 2026-03-02T09:15:00Z, or 90m, 12h, 3d ago.
     #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -101,8 +101,11 @@ struct Tally {
 
 /// Runs it.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if !options.row.is_empty() && options.table.len() > 1 {
+        bail!("--row takes one --table: the one that the row is in");
+    }
     crate::app_settings::into_environment(&options.dir, options.settings.as_deref())?;
-    let parts = Parts::read(&options.dir, options.target.as_deref())?;
+    let parts = Parts::read(&options.dir, options.target.as_deref()).await?;
     for table in &options.table {
         if !parts.config.tables.contains_key(table) {
             let known: Vec<_> = parts.config.tables.keys().map(String::as_str).collect();
@@ -164,7 +167,8 @@ async fn one(
             tally.rows += 1;
             let standing = standing(table, &row);
             *tally.standings.entry(standing).or_default() += 1;
-            if !options.different || standing.is_due() {
+            let tells = standing != Standing::NotMapped || parts.config.acknowledge_rejections;
+            if !options.different || (standing.is_due() && tells) {
                 keys.push(RowKey {
                     table: name.to_owned(),
                     id,
@@ -179,7 +183,8 @@ async fn one(
             tally.sent += poster.post(keys).await?;
         }
         if options.limit.is_some_and(|limit| poster.sent() >= limit) {
-            break;
+            // What was not read is not missed.
+            return Ok(tally);
         }
         progress(options, name, &tally);
         if options.row.is_empty() {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use service_bus::{Client, ClientOptions};
 use sync_core::config::SyncConfig;
-use sync_core::credentials::EntraTokens;
+use sync_core::credentials::{EntraTokens, SERVICE_BUS_SCOPE, TokenSource as _};
 use sync_core::dataverse::{DataverseClient, DataverseOptions};
-use sync_core::settings::{OutboundSetting, Settings, SettingsError, environment};
+use sync_core::settings::{BusSetting, OutboundSetting, Settings, SettingsError, environment};
+
+use crate::app_settings::SIGN_IN;
 
 pub(super) struct Parts {
     pub(super) config: Arc<SyncConfig>,
@@ -22,7 +24,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn read(dir: &Path, target: Option<&str>) -> anyhow::Result<Self> {
+    pub(super) async fn read(dir: &Path, target: Option<&str>) -> anyhow::Result<Self> {
         let get = |name: &str| match name {
             "FUNCTIONS_APP_ROOT_PATH" => Some(dir.display().to_string()),
             name => environment(name),
@@ -34,8 +36,11 @@ impl Parts {
             ),
         })?;
         let config = config(&settings, target)?;
-        let own = EntraTokens::new(&settings.identity);
-        let own = Arc::new(own.context("nobody is signed in: run `az login`")?);
+        let own = Arc::new(EntraTokens::new(&settings.identity).context(SIGN_IN)?);
+        if matches!(settings.bus, BusSetting::Namespace(_)) {
+            let token = own.token(SERVICE_BUS_SCOPE).await;
+            token.map_err(|failure| anyhow!(failure.message).context(SIGN_IN))?;
+        }
         // One reader needs no merging, and gets along on one identity.
         let options = DataverseOptions {
             merging: None,

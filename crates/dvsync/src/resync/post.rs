@@ -1,17 +1,15 @@
 //! Notifications of operation `resync` on the outbound queue, no more of them a second than was asked for.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
-use anyhow::Context;
-use futures_util::future::try_join_all;
-use service_bus::{OutgoingMessage, Properties};
+use futures_util::future::join_all;
+use governor::{DefaultDirectRateLimiter, Quota};
+use service_bus::{Error, ErrorClass, OutgoingMessage, Properties};
 use sync_core::notification::{Notification, Operation};
 use sync_core::sessions::session_id;
 use sync_core::snapshot::RowKey;
 use sync_core::topic::TARGET_SYSTEM;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::parts::Parts;
@@ -23,19 +21,21 @@ const MOST_AT_ONCE: u32 = 50;
 pub(super) struct Poster<'a> {
     parts: &'a Parts,
     rate: NonZeroU32,
+    pace: DefaultDirectRateLimiter,
     id: Uuid,
     sent: u64,
-    began: Instant,
 }
 
 impl<'a> Poster<'a> {
     pub(super) fn new(parts: &'a Parts, rate: NonZeroU32) -> Self {
+        // One at a time, evenly: what is saved up while nothing differs is not spent at once.
+        let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
         Self {
             parts,
             rate,
+            pace: DefaultDirectRateLimiter::direct(quota),
             id: Uuid::new_v4(),
             sent: 0,
-            began: Instant::now(),
         }
     }
 
@@ -54,8 +54,9 @@ impl<'a> Poster<'a> {
         let step = (self.rate.get() / 10).clamp(1, MOST_AT_ONCE) as usize;
         let mut posted = 0;
         for few in rows.chunks(step) {
-            let due = self.sent as f64 / f64::from(self.rate.get());
-            sleep_until(self.began + Duration::from_secs_f64(due)).await;
+            for _ in few {
+                self.pace.until_ready().await;
+            }
             let messages = few
                 .iter()
                 .map(|row| self.message(row))
@@ -63,15 +64,19 @@ impl<'a> Poster<'a> {
             let sends = messages
                 .into_iter()
                 .map(|message| self.parts.bus.send(&self.parts.entity, message));
-            try_join_all(sends).await.with_context(|| {
-                format!(
-                    "sending to {} takes the right Send (Azure Service Bus Data Sender)",
-                    self.parts.entity
-                )
-            })?;
-            self.sent += few.len() as u64;
-            posted += few.len() as u64;
+            let mut failed = None;
+            for sent in join_all(sends).await {
+                match sent {
+                    Ok(()) => posted += 1,
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if let Some(error) = failed {
+                self.sent += posted;
+                return Err(explain(error));
+            }
         }
+        self.sent += posted;
         Ok(posted)
     }
 
@@ -100,4 +105,15 @@ impl<'a> Poster<'a> {
             ..OutgoingMessage::default()
         })
     }
+}
+
+fn explain(error: Error) -> anyhow::Error {
+    let fix = match error.class() {
+        ErrorClass::Unauthorized => {
+            "sending takes the role Azure Service Bus Data Sender (a new assignment takes some minutes), or a key with the right Send"
+        }
+        ErrorClass::NotFound => "are these the settings of an outbound-fn, and of this namespace?",
+        _ => return error.into(),
+    };
+    anyhow::Error::new(error).context(fix)
 }

@@ -44,8 +44,17 @@ pub(crate) fn received(message: AnyMessage, lock_token: Option<Uuid>) -> Receive
         .integer(annotation::SEQUENCE_NUMBER)
         .unwrap_or(0);
     let time_to_live = header.ttl.map(|ttl| Duration::from_millis(ttl.into()));
+    let body = body_bytes(message.body);
+    let sent = message.application_properties.unwrap_or_default().0;
+    let sent = sent.into_inner();
+    let count = sent.len();
+    let known: crate::value::Properties = sent
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, from_amqp(value.into())?)))
+        .collect();
     ReceivedMessage {
-        body: body_bytes(message.body),
+        is_whole: body.is_some() && known.len() == count,
+        body: body.unwrap_or_default(),
         expires_at: expiry(&header, &properties, enqueued_time),
         message_id: properties.message_id.map(id_text),
         correlation_id: properties.correlation_id.map(id_text),
@@ -57,15 +66,7 @@ pub(crate) fn received(message: AnyMessage, lock_token: Option<Uuid>) -> Receive
         to: properties.to,
         time_to_live,
         scheduled_enqueue_time: annotations.time(annotation::SCHEDULED_ENQUEUE_TIME),
-        properties: message
-            .application_properties
-            .map(|properties| {
-                let entries = properties.0.into_inner().into_iter();
-                entries
-                    .filter_map(|(name, value)| Some((name, from_amqp(value.into())?)))
-                    .collect()
-            })
-            .unwrap_or_default(),
+        properties: known,
         lock_token,
         delivery_count: header.delivery_count,
         sequence_number,
@@ -133,19 +134,21 @@ fn id_text(id: MessageId) -> String {
     }
 }
 
-fn body_bytes(body: Body<Amqp>) -> Bytes {
-    match body {
+/// `None` for a body that bytes cannot hold.
+fn body_bytes(body: Body<Amqp>) -> Option<Bytes> {
+    Some(match body {
         Body::Data(sections) => {
             let mut sections: Vec<_> = sections.into_iter().map(|data| data.0.into_vec()).collect();
             if sections.len() == 1 {
-                return sections.remove(0).into();
+                return Some(sections.remove(0).into());
             }
             sections.concat().into()
         }
         Body::Value(AmqpValue(Amqp::Binary(bytes))) => bytes.into_vec().into(),
         Body::Value(AmqpValue(Amqp::String(text))) => text.into_bytes().into(),
-        Body::Value(_) | Body::Sequence(_) | Body::Empty => Bytes::new(),
-    }
+        Body::Empty => Bytes::new(),
+        Body::Value(_) | Body::Sequence(_) => return None,
+    })
 }
 
 #[cfg(test)]
@@ -202,10 +205,14 @@ mod tests {
 
     #[test]
     fn a_message_with_nothing_but_a_body_is_read_too() {
-        for (body, expected) in [
-            (Body::Value(AmqpValue(Amqp::String("text".into()))), "text"),
-            (Body::Value(AmqpValue(Amqp::Long(1))), ""),
-            (Body::Empty, ""),
+        for (body, expected, is_whole) in [
+            (
+                Body::Value(AmqpValue(Amqp::String("text".into()))),
+                "text",
+                true,
+            ),
+            (Body::Value(AmqpValue(Amqp::Long(1))), "", false),
+            (Body::Empty, "", true),
         ] {
             let message: AnyMessage = Message {
                 header: None,
@@ -218,6 +225,7 @@ mod tests {
             };
             let received = received(message, None);
             assert_eq!(received.body, expected);
+            assert_eq!(received.is_whole, is_whole);
             assert_eq!(received.delivery_count, 0);
             assert_eq!(received.expires_at, None);
         }

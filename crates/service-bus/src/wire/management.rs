@@ -164,26 +164,41 @@ impl Response {
         if nothing {
             return Ok(Vec::new());
         }
-        self.messages()
+        // Somebody who looks wants to see the others, too, where one cannot be read.
+        let read = self.each_message()?;
+        let is_any_read = read.iter().any(Result::is_ok);
+        let mut messages = Vec::new();
+        for message in read {
+            match message {
+                Ok(message) => messages.push(message),
+                Err(error) if is_any_read => {
+                    tracing::warn!(%error, "a message that was peeked at cannot be read, and is left out: {error}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(messages)
     }
 
     /// The messages of the body.
     pub(crate) fn messages(self) -> Result<Vec<ReceivedMessage>, ErrorKind> {
+        self.each_message()?.into_iter().collect()
+    }
+
+    fn each_message(self) -> Result<Vec<Result<ReceivedMessage, ErrorKind>>, ErrorKind> {
         let body = self.success()?.body;
-        items(field(&body, "messages"))
-            .ok_or_else(|| missing("messages"))?
-            .iter()
-            .map(|entry| {
-                let lock_token = match field(entry, "lock-token") {
-                    Some(Amqp::Uuid(token)) => Some(Uuid::from_bytes(*token.as_inner())),
-                    _ => None,
-                };
-                match field(entry, "message") {
-                    Some(Amqp::Binary(bytes)) => incoming::decode(bytes, lock_token),
-                    _ => Err(missing("message")),
-                }
-            })
-            .collect()
+        let entries = items(field(&body, "messages")).ok_or_else(|| missing("messages"))?;
+        let read = |entry: &Amqp| {
+            let lock_token = match field(entry, "lock-token") {
+                Some(Amqp::Uuid(token)) => Some(Uuid::from_bytes(*token.as_inner())),
+                _ => None,
+            };
+            match field(entry, "message") {
+                Some(Amqp::Binary(bytes)) => incoming::decode(bytes, lock_token),
+                _ => Err(missing("message")),
+            }
+        };
+        Ok(entries.iter().map(read).collect())
     }
 
     /// The sequence numbers of scheduled messages.

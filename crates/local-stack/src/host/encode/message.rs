@@ -207,6 +207,7 @@ pub(super) mod tests {
             expires_at: None,
             dead_letter_source: None,
             state: MessageState::Active,
+            is_whole: true,
         }
     }
 

@@ -150,6 +150,20 @@ fn messages_come_with_their_lock_tokens() {
 }
 
 #[test]
+fn a_peek_leaves_out_what_cannot_be_read_unless_that_is_all() {
+    let entry = |bytes: Vec<u8>| map(vec![("message", Amqp::Binary(Binary::from(bytes)))]);
+    let (good, bad) = (golden::read("delivered"), b"\x00\x53\x75".to_vec());
+    let peeked = |entries: Vec<Amqp>| {
+        let body = map(vec![("messages", Amqp::List(entries))]);
+        answer(status(200), body).unwrap().peeked()
+    };
+    let both = peeked(vec![entry(bad.clone()), entry(good)]).unwrap();
+    assert_eq!(both[0].sequence_number, 42);
+    assert_eq!(both.len(), 1);
+    assert!(peeked(vec![entry(bad)]).is_err());
+}
+
+#[test]
 fn numbers_and_times_are_read_from_arrays_and_lists() {
     let numbers = vec![Amqp::Long(7), Amqp::Long(8)];
     for numbers in [Amqp::Array(Array(numbers.clone())), Amqp::List(numbers)] {
