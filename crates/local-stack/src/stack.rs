@@ -1,7 +1,11 @@
 //! The whole loop on one machine: every stand-in, and both function apps as child processes.
 
+mod config;
+mod entities;
+mod launch;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +15,19 @@ use uuid::Uuid;
 
 use crate::StartError;
 use crate::apps::{self, App, Form, SyncFile};
-use crate::bus::{
-    self, Broker, BrokerConfig, QueueConfig, Rule, RuleError, SubscriptionConfig, TopicConfig,
-};
+use crate::bus::{self, Broker, BrokerConfig, QueueConfig, RuleError};
 use crate::dataverse::{BusSender, Dataverse, DataverseConfig, PlugInTelemetry};
-use crate::host::{Fleet, HostConfig, HostError, LineSink, LogLine};
+use crate::host::{Fleet, HostError};
 use crate::identity::{Identity, IdentityConfig, TokenKey};
 use crate::insights::{Insights, InsightsConfig};
 use crate::target::{Target, TargetConfig};
 use crate::tls::LocalCa;
 use crate::vault::{Vault, VaultConfig};
+use config::further;
+pub use config::{AppLineSink, Ports, StackConfig, TelemetryConfig};
+use entities::{queue, topic};
+use launch::Launcher;
+pub use launch::instance_name;
 
 /// Queue of the notifications, or the topic.
 pub const OUTBOUND: &str = "outbound";
@@ -34,64 +41,6 @@ pub const INBOUND: &str = "inbound";
 pub const REJECTED: &str = "outbound-rejected";
 /// Name of the first target's API key in the vault.
 pub const TARGET_SECRET: &str = "target-api-key";
-
-/// What to start.
-pub struct StackConfig {
-    /// Folder that holds the two binaries; see [`apps::binaries`].
-    pub binaries: PathBuf,
-    /// Instead of apps laid out here: a folder with the packages to run, each unpacked in a folder of its
-    /// binary's name. They find Dataverse and the target by the name `localhost`, not by address.
-    pub packages: Option<PathBuf>,
-    /// `sync.json`, of the first target.
-    pub sync_json: String,
-    /// Sync files of further targets, each with its `targetSystem`. With a topic only.
-    pub further_targets: Vec<SyncFile>,
-    /// Sample accounts, the well-known ones with their contacts first.
-    pub rows: usize,
-    /// Seed of what is generated.
-    pub seed: u64,
-    /// Whether the notifications go through a queue or a topic.
-    pub form: Form,
-    /// Ports on loopback; 0 lets the system choose.
-    pub ports: Ports,
-    /// The first target's key; a random one without.
-    pub target_key: Option<String>,
-    /// Telemetry, or none at all: what the apps then do without.
-    pub telemetry: Option<TelemetryConfig>,
-    /// App settings on top of the stack's own, for both apps.
-    pub settings: BTreeMap<String, String>,
-    /// Instances of each app.
-    pub instances: usize,
-    /// Whether each row has a session on the outbound queue.
-    pub sessions: bool,
-    /// Called for each line of the apps' logs, with the app.
-    pub on_line: Option<AppLineSink>,
-}
-
-/// Called for each line of an app's log, with the app's name; it must not block.
-pub type AppLineSink = Arc<dyn Fn(&str, &LogLine) + Send + Sync>;
-
-/// Where the parts that people talk to listen.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Ports {
-    /// Service Bus, AMQP.
-    pub bus: u16,
-    /// Dataverse.
-    pub dataverse: u16,
-    /// Target.
-    pub target: u16,
-    /// Telemetry items, over plain HTTP.
-    pub items: u16,
-}
-
-/// What becomes of the apps' telemetry.
-#[derive(Debug, Clone, Default)]
-pub struct TelemetryConfig {
-    /// Every item is written here too, one a line.
-    pub file: Option<PathBuf>,
-    /// Ingestion takes bearer tokens of identities only, as with local authentication turned off.
-    pub identities_only: bool,
-}
 
 /// A target beside the first one.
 pub struct FurtherTarget {
@@ -430,117 +379,4 @@ impl Stack {
             insights.shutdown().await;
         }
     }
-}
-
-/// Lays apps out and runs them.
-struct Launcher<'a> {
-    config: &'a StackConfig,
-    folder: &'a Path,
-    settings: &'a BTreeMap<String, String>,
-    identity: &'a Identity,
-}
-
-impl Launcher<'_> {
-    /// Runs an app, of the further target `of` where that is not empty, with `own` settings on top.
-    async fn start<const N: usize>(
-        &self,
-        app: App,
-        of: &str,
-        files: &[&SyncFile],
-        own: [(&str, String); N],
-    ) -> Result<Fleet, StackError> {
-        let config = self.config;
-        let name = match of {
-            "" => app.binary().to_owned(),
-            of => format!("{}-{of}", app.binary()),
-        };
-        let app_dir = match &config.packages {
-            Some(packages) => packages.join(&name),
-            None => {
-                let app_dir = self.folder.join(&name);
-                apps::lay_out(app, config.form, &config.binaries, &app_dir, files)?;
-                app_dir
-            }
-        };
-        if config.sessions {
-            apps::enable_sessions(app, &app_dir)?;
-        }
-        let mut settings = self.settings.clone();
-        if config.telemetry.is_some() {
-            let site = settings.entry("WEBSITE_SITE_NAME".to_owned());
-            site.or_insert_with(|| name.clone());
-        }
-        settings.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        let mut host = HostConfig::new(app_dir, settings);
-        host.restart_host = true;
-        let app = name.clone();
-        host.on_line = config
-            .on_line
-            .clone()
-            .map(|on_line| -> LineSink { Arc::new(move |line| on_line(&app, line)) });
-        // Each instance has a header of its own, so that the endpoint can tell who asked for what. Settings
-        // that name one on purpose stay.
-        let headers: Vec<String> = (1..=config.instances.max(1))
-            .map(|number| self.identity.instance_header(&instance_name(&name, number)))
-            .collect();
-        let is_own =
-            host.settings.get("IDENTITY_HEADER") == Some(&self.identity.header().to_owned());
-        let instance = |number: usize| {
-            let mut host = host.clone();
-            if let Some(header) = headers.get(number).filter(|_| is_own) {
-                host.settings
-                    .insert("IDENTITY_HEADER".to_owned(), header.clone());
-            }
-            host
-        };
-        Ok(Fleet::start(config.instances, instance).await?)
-    }
-}
-
-/// What an instance of an app is called in the identity endpoint's records; the first is number 1.
-pub fn instance_name(app: &str, number: usize) -> String {
-    format!("{app}#{number}")
-}
-
-/// The further targets by name.
-fn further(config: &StackConfig) -> Result<Vec<(String, SyncFile)>, StackError> {
-    let named = |file: &SyncFile| {
-        let text: Option<serde_json::Value> = serde_json::from_str(&file.text).ok();
-        let name = text.and_then(|text| Some(text.get("targetSystem")?.as_str()?.to_owned()));
-        match name {
-            Some(name) if config.form == Form::Topic => Ok((name, file.clone())),
-            _ => Err(StackError::FurtherTarget(file.name.clone())),
-        }
-    };
-    config.further_targets.iter().map(named).collect()
-}
-
-/// A queue with duplicate detection, as one would set it up in Azure.
-fn queue(name: &str) -> QueueConfig {
-    QueueConfig {
-        lock_duration: Duration::from_secs(30),
-        duplicate_detection_window: Some(Duration::from_secs(600)),
-        ..QueueConfig::named(name)
-    }
-}
-
-/// A topic as one would set it up in Azure, with a subscription per target.
-fn topic<'a>(further: impl Iterator<Item = &'a str>) -> Result<TopicConfig, RuleError> {
-    let subscription = |name: &str| {
-        let expression = format!("TargetSystem IS NULL OR TargetSystem = '{name}'");
-        Ok(SubscriptionConfig {
-            queue: QueueConfig {
-                lock_duration: Duration::from_secs(30),
-                ..QueueConfig::named(name)
-            },
-            rules: vec![Rule::sql("target", &expression)?],
-            ..SubscriptionConfig::named(name)
-        })
-    };
-    let names = ["customer-api", "witness"].into_iter().chain(further);
-    Ok(TopicConfig {
-        duplicate_detection_window: Some(Duration::from_secs(600)),
-        subscriptions: names.map(subscription).collect::<Result<_, _>>()?,
-        ..TopicConfig::named(OUTBOUND)
-    })
 }

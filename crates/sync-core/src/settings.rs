@@ -1,5 +1,6 @@
 //! App settings: read once at start, each wrong one named with an example.
 
+mod bus;
 pub mod table;
 
 use std::path::PathBuf;
@@ -7,19 +8,18 @@ use std::time::Duration;
 
 use app_settings::Setting;
 pub use app_settings::{Lookup, SettingError, environment};
-use service_bus::{Client, ClientOptions, Credential, Endpoint};
+use service_bus::{Client, ClientOptions};
 use std::sync::Arc;
 use url::Url;
 
 use crate::config::{ConfigError, SyncConfig, SyncFiles};
-use crate::credentials::{BusTokens, CredentialKind, EntraTokens};
+use crate::credentials::{CredentialKind, EntraTokens};
 use crate::dataverse::DataverseSettings;
+pub use bus::{BusSetting, OutboundSetting};
 use table::{
     AZURE_CLIENT_ID, FUNCTIONS_APP_ROOT_PATH, IDENTITY_ENDPOINT, INBOUND_QUEUE,
-    INVOCATION_DEADLINE_SECONDS, KEY_VAULT_URL, KEY_VAULT_VERIFY_CHALLENGE, OUTBOUND_QUEUE,
-    OUTBOUND_SUBSCRIPTION, OUTBOUND_TOPIC, REJECTED_QUEUE, SECRET_REFRESH_SECONDS, SESSIONS,
-    SYNC_FILES, ServiceBus, ServiceBus__fullyQualifiedNamespace, TARGET_CA_FILE,
-    TARGET_SECRET_NAME, TARGET_URL,
+    INVOCATION_DEADLINE_SECONDS, KEY_VAULT_URL, KEY_VAULT_VERIFY_CHALLENGE, REJECTED_QUEUE,
+    SECRET_REFRESH_SECONDS, SESSIONS, SYNC_FILES, TARGET_CA_FILE, TARGET_SECRET_NAME, TARGET_URL,
 };
 
 /// A setting is missing or wrong, or one of the files that settings name.
@@ -39,52 +39,6 @@ pub enum SettingsError {
     /// The sync files.
     #[error(transparent)]
     Config(#[from] ConfigError),
-}
-
-/// Where notifications wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutboundSetting {
-    /// A queue, for one target.
-    Queue(String),
-    /// A topic, for several.
-    Topic {
-        /// Its name.
-        topic: String,
-        /// The subscription of this app's target; inbound-fn has none.
-        subscription: Option<String>,
-    },
-}
-
-impl OutboundSetting {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// [`SettingsError::Outbound`] when both forms are given, or none.
-    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        let (topic, subscription) = (OUTBOUND_TOPIC.get(get), OUTBOUND_SUBSCRIPTION.get(get));
-        let problem = match (OUTBOUND_QUEUE.get(get), topic, subscription) {
-            (Some(queue), None, None) => return Ok(Self::Queue(queue)),
-            (None, Some(topic), subscription) => {
-                return Ok(Self::Topic {
-                    topic,
-                    subscription,
-                });
-            }
-            (None, None, None) => "none of them is there",
-            (Some(_), Some(_), _) => "a queue and a topic are both given",
-            (Some(_), None, Some(_)) => "a queue has no subscriptions",
-            (None, None, Some(_)) => "a subscription is given without its topic",
-        };
-        Err(SettingsError::Outbound { problem })
-    }
-
-    /// Where new notifications are posted.
-    #[must_use]
-    pub fn entity(&self) -> &str {
-        match self {
-            Self::Queue(name) | Self::Topic { topic: name, .. } => name,
-        }
-    }
 }
 
 /// What both apps need.
@@ -110,24 +64,6 @@ pub struct Settings {
     pub deadline: Duration,
     /// The folder of the package: `host.json`, the sync files, the function folders.
     pub app_root: PathBuf,
-}
-
-/// How the namespace is reached.
-#[derive(Clone)]
-pub enum BusSetting {
-    /// A connection string, which may hold a key. For local runs.
-    ConnectionString(String),
-    /// `contoso.servicebus.windows.net`, with the app's identity.
-    Namespace(String),
-}
-
-impl std::fmt::Debug for BusSetting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::ConnectionString(_) => f.write_str("ConnectionString(..)"),
-            Self::Namespace(name) => f.debug_tuple("Namespace").field(name).finish(),
-        }
-    }
 }
 
 /// The vault that holds the target's API key, and what app registrations sign in with.
@@ -215,45 +151,6 @@ impl Settings {
         options: ClientOptions,
     ) -> Result<Client, SettingsError> {
         self.bus.client(tokens, options)
-    }
-}
-
-impl BusSetting {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// When neither form is there.
-    pub fn read(get: Lookup<'_>) -> Result<Self, SettingsError> {
-        // The same two names, and the same precedence, as the host's own trigger connection "ServiceBus".
-        if let Some(text) = ServiceBus.get(get) {
-            return Ok(Self::ConnectionString(text));
-        }
-        let namespace = ServiceBus__fullyQualifiedNamespace.required(get)?;
-        Ok(Self::Namespace(namespace))
-    }
-
-    /// The client of that namespace.
-    ///
-    /// # Errors
-    /// When the connection string is malformed.
-    pub fn client(
-        &self,
-        tokens: &Arc<EntraTokens>,
-        options: ClientOptions,
-    ) -> Result<Client, SettingsError> {
-        match self {
-            Self::ConnectionString(text) => Client::from_connection_string(text, options)
-                .map_err(|e| ServiceBus.invalid(e.to_string()).into()),
-            Self::Namespace(host) => {
-                let endpoint = Endpoint {
-                    host: host.clone(),
-                    port: 5671,
-                    tls: true,
-                };
-                let tokens = Arc::new(BusTokens(Arc::clone(tokens)));
-                Ok(Client::new(endpoint, Credential::Token(tokens), options))
-            }
-        }
     }
 }
 
@@ -429,36 +326,6 @@ mod tests {
                 error.contains(problem) && error.contains(example),
                 "{error}"
             );
-        }
-    }
-
-    #[test]
-    fn notifications_wait_on_a_queue_or_on_a_topics_subscription() {
-        let read = |names: &[&str]| {
-            OutboundSetting::read(&|name| names.contains(&name).then(|| name.to_lowercase()))
-        };
-        let topic = |subscription: Option<&str>| OutboundSetting::Topic {
-            topic: "outbound_topic".into(),
-            subscription: subscription.map(Into::into),
-        };
-        let queue = OutboundSetting::Queue("outbound_queue".into());
-        assert_eq!(read(&["OUTBOUND_QUEUE"]).unwrap(), queue);
-        assert_eq!(read(&["OUTBOUND_TOPIC"]).unwrap(), topic(None));
-        let both = ["OUTBOUND_TOPIC", "OUTBOUND_SUBSCRIPTION"];
-        assert_eq!(read(&both).unwrap(), topic(Some("outbound_subscription")));
-        for (names, problem) in [
-            (&[][..], "none of them is there"),
-            (&["OUTBOUND_QUEUE", "OUTBOUND_TOPIC"], "both given"),
-            (
-                &["OUTBOUND_QUEUE", "OUTBOUND_SUBSCRIPTION"],
-                "no subscriptions",
-            ),
-            (&["OUTBOUND_SUBSCRIPTION"], "without its topic"),
-        ] {
-            let text = read(names).unwrap_err().to_string();
-            assert!(text.contains(problem), "{text}");
-            let examples = ["OUTBOUND_QUEUE=outbound", "OUTBOUND_TOPIC=outbound with"];
-            assert!(examples.iter().all(|it| text.contains(it)), "{text}");
         }
     }
 

@@ -1,199 +1,25 @@
 //! `tables.*.fields`: what each member of the payload is made of.
 
+mod column;
+mod form;
+
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::format_description::OwnedFormatItem;
 
 use super::finding::Findings;
 use super::read;
-use super::table::{NullPolicy, is_name};
+use super::table::NullPolicy;
 use crate::mapping::Program;
-
-/// What a member of the payload is made of: a column's name, or an object.
-#[derive(JsonSchema)]
-#[serde(untagged)]
-#[expect(
-    dead_code,
-    reason = "only describes the file; each form is read by itself, so that it says what it lacks"
-)]
-pub(super) enum FieldFile {
-    /// A column of the row by its Web API name (a lookup is `_x_value`), sent as it is; or, as
-    /// `primarycontactid/emailaddress1`, a column of the row that a lookup leads to. What stands before
-    /// the slash is the lookup's navigation property, whose case matters.
-    Column(String),
-    Plain(ColumnFile),
-    Constant(ConstantFile),
-    Options(OptionsFile),
-    MultiSelect(MultiSelectFile),
-    Money(MoneyFile),
-    Date(DateFile),
-    Expression(ExpressionFile),
-    Object(ObjectFile),
-}
-
-/// A column, sent as it is.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ColumnFile {
-    /// The column.
-    #[schemars(example = &"parentcustomerid_account/name")]
-    column: String,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// Always the same value.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ConstantFile {
-    /// The value.
-    #[schemars(example = &"dynamics365")]
-    constant: Value,
-}
-
-/// A choice, translated value by value.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct OptionsFile {
-    /// The choice column; a yes/no column has the values `true` and `false`.
-    #[schemars(example = &"statecode")]
-    column: String,
-    /// What each of its values is called in the target.
-    #[schemars(example = json!({"0": "active", "1": "inactive"}))]
-    options: BTreeMap<String, Value>,
-    /// What a value that is not in `options` becomes. Without it such a row is rejected.
-    #[serde(default, deserialize_with = "present")]
-    #[schemars(example = &"other")]
-    default: Option<Value>,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// A choice of several values, translated value by value into a list.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct MultiSelectFile {
-    /// The choices column.
-    #[schemars(example = &"new_languages")]
-    column: String,
-    /// What each of its values is called in the target.
-    #[schemars(example = json!({"100": "de", "101": "en"}))]
-    multi_select: BTreeMap<String, Value>,
-    /// What a value that is not in `multiSelect` becomes. Without it such a row is rejected.
-    #[serde(default, deserialize_with = "present")]
-    #[schemars(example = &"other")]
-    default: Option<Value>,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// An amount of money, or any other decimal number, with its digits exactly as they are.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct MoneyFile {
-    /// The money or decimal column.
-    #[schemars(example = &"creditlimit")]
-    column: String,
-    /// How it is written.
-    money: MoneyFormat,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// The most digits after the point.
-const MOST_DECIMALS: u32 = 10;
-
-/// How a decimal number is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MoneyFormat {
-    /// Digits after the point.
-    #[schemars(range(min = 0, max = MOST_DECIMALS), example = 2)]
-    pub decimals: u32,
-    /// As a text, a number, or a whole number of the smallest unit.
-    #[serde(rename = "as", default)]
-    pub kind: MoneyKind,
-    /// What becomes of digits beyond `decimals`.
-    #[serde(default)]
-    pub rounding: Rounding,
-}
-
-/// What a decimal number is in the payload.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum MoneyKind {
-    /// `"1234.50"`: always exact.
-    #[default]
-    String,
-    /// `1234.5`; an amount that a reader with double precision would read as another one is rejected.
-    Number,
-    /// `123450`.
-    MinorUnits,
-}
-
-/// What becomes of digits for which there is no room.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Rounding {
-    /// The row is rejected.
-    #[default]
-    Reject,
-    /// Half goes to the even digit, as banks do: 0.125 becomes 0.12.
-    HalfEven,
-    /// Half goes away from zero: 0.125 becomes 0.13.
-    HalfUp,
-}
-
-/// A time or a day in a given format, in UTC.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct DateFile {
-    /// The date column.
-    #[schemars(example = &"birthdate")]
-    column: String,
-    /// `rfc3339`, `unixSeconds`, or a format such as `[year]-[month]-[day]`, whose components are
-    /// listed at <https://time-rs.github.io/book/api/format-description.html>.
-    #[schemars(example = &"[year]-[month]-[day]")]
-    date: String,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// A computed value.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ExpressionFile {
-    /// In jq, without definitions, folds, assignments and filters without end. Nothing (`empty`) leaves
-    /// the member out.
-    #[schemars(example = &"[.firstname, .lastname] | map(select(. != null)) | join(\" \")")]
-    expression: String,
-    /// The columns it sees, and no others; one behind a lookup is `."primarycontactid/emailaddress1"`.
-    #[schemars(example = json!(["firstname", "lastname"]))]
-    reads: Vec<String>,
-    /// What becomes of null; by default what the table's `nulls` says.
-    #[schemars(example = &"omit")]
-    if_null: Option<NullPolicy>,
-}
-
-/// An object of further fields.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ObjectFile {
-    /// Its members.
-    #[schemars(
-        with = "BTreeMap<String, FieldFile>",
-        example = json!({"street": "address1_line1", "city": "address1_city"})
-    )]
-    object: BTreeMap<String, Value>,
-}
+pub(super) use column::check_navigation;
+pub use column::{ColumnPath, Reads};
+pub(super) use form::FieldFile;
+use form::{
+    ColumnFile, ConstantFile, DateFile, ExpressionFile, MOST_DECIMALS, MoneyFile, MultiSelectFile,
+    ObjectFile, OptionsFile,
+};
+pub use form::{MoneyFormat, MoneyKind, Rounding};
 
 /// What a member of the payload is made of, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -255,69 +81,6 @@ pub enum DateFormat {
     UnixSeconds,
     /// Any other.
     Custom(OwnedFormatItem),
-}
-
-/// Where a column is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ColumnPath(String);
-
-/// What a field reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads<'a> {
-    /// A column of the row itself.
-    Own(&'a str),
-    /// A column of the row a lookup leads to.
-    Related {
-        /// The lookup's navigation property.
-        navigation: &'a str,
-        /// The column.
-        column: &'a str,
-    },
-}
-
-impl ColumnPath {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Taken apart.
-    #[must_use]
-    pub fn reads(&self) -> Reads<'_> {
-        match self.0.split_once('/') {
-            Some((navigation, column)) => Reads::Related { navigation, column },
-            None => Reads::Own(&self.0),
-        }
-    }
-
-    fn check(text: String, findings: &mut Findings<'_>) -> Self {
-        let path = Self(text);
-        match path.reads() {
-            Reads::Own(column) if !is_name(column) => {
-                findings.note(format!("is {column:?}, which is no column, e.g. \"name\""));
-            }
-            Reads::Related { navigation, column } if !is_name(navigation) || !is_name(column) => {
-                findings.note(format!(
-                    "is \"{navigation}/{column}\", but must be one lookup and one column, e.g. \"primarycontactid/emailaddress1\""
-                ));
-            }
-            Reads::Related { navigation, .. } => check_navigation(navigation, findings),
-            Reads::Own(_) => {}
-        }
-        path
-    }
-}
-
-pub(super) fn check_navigation(navigation: &str, findings: &mut Findings<'_>) {
-    let name = navigation
-        .strip_prefix('_')
-        .and_then(|n| n.strip_suffix("_value"));
-    if let Some(name) = name {
-        findings.note(format!(
-            "follows {navigation}, but a lookup is followed by its navigation property, e.g. {name:?}"
-        ));
-    }
 }
 
 /// Keys that each make a form of their own.
@@ -446,7 +209,7 @@ impl Field {
                     .map_err(|problem| findings.add("expression", problem))
                     .ok()?;
                 for column in program.columns() {
-                    if !reads.iter().any(|read| read.0 == column) {
+                    if !reads.iter().any(|read| read.as_str() == column) {
                         findings.add(
                             "expression",
                             format!(
@@ -539,9 +302,4 @@ fn date_format(text: &str, findings: &mut Findings<'_>) -> Option<DateFormat> {
             .map_err(|e| findings.note(format!("is {text:?}, which is no format: {e}")))
             .ok(),
     }
-}
-
-/// Tells null from absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
 }
