@@ -52,7 +52,7 @@ async fn give_up(client: &Client, entity: &str, mut count: usize, reason: &str) 
     let mode = ReceiveMode::PeekLock;
     let mut receiver = client.receiver(entity, mode, 50).await.unwrap();
     while count > 0 {
-        for message in receiver.receive(50, WAIT).await.unwrap() {
+        for message in receiver.receive(count.min(50), WAIT).await.unwrap() {
             let settlement = Settlement::DeadLetter {
                 reason: reason.into(),
                 description: "Repair it.".into(),
@@ -391,8 +391,11 @@ async fn letters_that_keep_coming_do_not_keep_the_work_going() {
         rate: NonZeroU32::new(10),
         ..work(1)
     };
-    let late = client.clone();
+    // Only once the work has begun.
+    let begun = tokio::sync::Notify::new();
+    let (late, mut last) = (client.clone(), Progress::default());
     let coming = async {
+        begun.notified().await;
         for number in 100..103 {
             let message = OutgoingMessage::new(notification(number, "account"));
             late.send(Q, message).await.unwrap();
@@ -400,9 +403,14 @@ async fn letters_that_keep_coming_do_not_keep_the_work_going() {
         // The first three on the queue, whichever they are.
         give_up(&late, Q, 3, "RejectedByTarget").await;
     };
-    let everything = Wanted::default();
-    let ((outcome, progress), ()) = tokio::join!(run(&slow, &client, &everything), coming);
-    assert_eq!((outcome.unwrap().end, progress.done), (End::All, 10));
+    let mut keep = |progress: Progress| {
+        last = progress;
+        begun.notify_one();
+    };
+    let (place, everything, mut action) = (Place::queue(Q), Wanted::default(), Action::Resend);
+    let working = slow.run(&client, &place, &everything, &mut action, &mut keep);
+    let (outcome, ()) = tokio::join!(working, coming);
+    assert_eq!((outcome.unwrap().end, last.done), (End::All, 10));
     assert_eq!(broker.counts(Q).unwrap().dead_letter, 3);
     client.close().await;
 }
