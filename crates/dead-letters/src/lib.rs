@@ -19,7 +19,7 @@ mod work;
 pub use aside::Aside;
 pub use groups::{Group, Groups};
 pub use letter::{Letter, RESEND_ID};
-pub use look::{LookError, look};
+pub use look::look;
 pub use place::{Place, PlaceError};
 pub use wanted::Wanted;
 pub use work::{Action, End, Outcome, Progress, Work, WorkError};

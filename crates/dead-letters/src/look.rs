@@ -9,28 +9,17 @@ use crate::wanted::Wanted;
 /// Asked for at a time; the broker may give fewer.
 const PAGE: u32 = 250;
 
-/// Why the letters of a place were not read to the end.
-#[derive(Debug, thiserror::Error)]
-pub enum LookError<E> {
-    /// By the broker.
-    #[error(transparent)]
-    Bus(#[from] Error),
-    /// By whom they were shown.
-    #[error("{0}")]
-    Shown(E),
-}
-
 /// Shows `each` the letters of a place that are meant, oldest first, until it answers `false` or there are
 /// no more. They are peeked at: none is locked, and no delivery counted.
 ///
 /// # Errors
-/// When the broker refuses or does not answer in time, or `each` fails.
-pub async fn look<E>(
+/// When the broker refuses or does not answer in time.
+pub async fn look(
     client: &Client,
     place: &Place,
     wanted: &Wanted,
-    mut each: impl FnMut(Letter) -> Result<bool, E>,
-) -> Result<(), LookError<E>> {
+    mut each: impl FnMut(Letter) -> bool,
+) -> Result<(), Error> {
     let mut next = 0;
     loop {
         let page = client.peek(place.from(), next, PAGE).await?;
@@ -40,7 +29,7 @@ pub async fn look<E>(
         next = last.sequence_number.saturating_add(1);
         for message in page.iter().filter(|it| it.state == MessageState::Active) {
             let letter = Letter::read(place.name(), message);
-            if wanted.has(&letter) && !each(letter).map_err(LookError::Shown)? {
+            if wanted.has(&letter) && !each(letter) {
                 return Ok(());
             }
         }

@@ -3,7 +3,6 @@
 
 mod pass;
 
-use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::aside::Aside;
-use crate::look::{LookError, look};
+use crate::look::look;
 use crate::place::Place;
 use crate::wanted::Wanted;
 use pass::Pass;
@@ -94,6 +93,17 @@ pub struct Work {
 }
 
 impl Work {
+    /// As much as there is, as fast as it goes.
+    #[must_use]
+    pub fn new(id: Uuid) -> Self {
+        Self {
+            id,
+            rate: None,
+            limit: None,
+            stop: CancellationToken::new(),
+        }
+    }
+
     /// Does it. `progress` is told after each few letters.
     ///
     /// As many are done as are there when it begins, so that it ends even if new ones keep coming.
@@ -136,9 +146,9 @@ impl Work {
         if limit > 0 {
             let seen = look(client, place, wanted, |letter| {
                 meant += u64::from(letter.resend_id != Some(self.id));
-                Ok::<_, Infallible>(meant < limit)
+                meant < limit
             });
-            seen.await.map_err(by_the_broker)?;
+            seen.await?;
         }
         Ok(meant)
     }
@@ -147,17 +157,10 @@ impl Work {
         let (mut returned, everything) = (0, Wanted::default());
         let seen = look(client, place, &everything, |letter| {
             returned += u64::from(letter.resend_id == Some(self.id));
-            Ok::<_, Infallible>(true)
+            true
         });
-        seen.await.map_err(by_the_broker)?;
+        seen.await?;
         Ok(returned)
-    }
-}
-
-fn by_the_broker(error: LookError<Infallible>) -> Error {
-    match error {
-        LookError::Bus(error) => error,
-        LookError::Shown(never) => match never {},
     }
 }
 

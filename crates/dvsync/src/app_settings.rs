@@ -4,15 +4,17 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use sync_core::settings::environment;
+use anyhow::{Context, anyhow, bail};
+use sync_core::credentials::{CredentialKind, EntraTokens, SERVICE_BUS_SCOPE, TokenSource as _};
+use sync_core::settings::{BusSetting, environment};
 
 use crate::host::settings;
 
 const FILE: &str = "local.settings.json";
 /// What to do where there is no token.
-pub(crate) const SIGN_IN: &str = "sign in with `az login`, to the tenant that the resources are in";
+const SIGN_IN: &str = "sign in with `az login`, to the tenant that the resources are in";
 
 /// Starts this very command anew with the settings of the file, `local.settings.json` in the folder
 /// unless another is given, unless they are the environment's already. The file wins: it says what the app
@@ -47,4 +49,18 @@ pub(crate) fn into_environment(dir: &Path, given: Option<&Path>) -> anyhow::Resu
         .envs(different)
         .exec();
     Err(error).context("the settings cannot be put into the environment")
+}
+
+/// Who works on the namespace. Who is not signed in, and would have to be, is told so at once, and not by a
+/// broker that cannot be reached.
+pub(crate) async fn signed_in(
+    kind: &CredentialKind,
+    bus: &BusSetting,
+) -> anyhow::Result<Arc<EntraTokens>> {
+    let own = Arc::new(EntraTokens::new(kind).context(SIGN_IN)?);
+    if matches!(bus, BusSetting::Namespace(_)) {
+        let token = own.token(SERVICE_BUS_SCOPE).await;
+        token.map_err(|failure| anyhow!(failure.message).context(SIGN_IN))?;
+    }
+    Ok(own)
 }

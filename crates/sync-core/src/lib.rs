@@ -30,7 +30,7 @@ mod metrics;
 pub mod notification;
 pub mod outbound;
 pub mod outbox;
-mod patience;
+pub mod patience;
 pub mod policy;
 pub mod ports;
 pub mod queue;

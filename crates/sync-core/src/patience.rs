@@ -1,4 +1,5 @@
-//! Patience within one invocation: a few tries that absorb a blip, before anything is rescheduled.
+//! Patience within one invocation, or one command: a few tries that absorb a blip, before anything is
+//! rescheduled.
 
 use std::time::Duration;
 
@@ -6,17 +7,20 @@ use crate::failure::{Class, Failure};
 
 /// Which failures are tried again at once, and how often.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub struct Patience {
     /// Tries after the first.
-    pub(crate) retries: u32,
+    pub retries: u32,
     /// A throttle that asks for no more than this is waited for; zero leaves every throttle to the
     /// queue, which costs nothing while it waits.
-    pub(crate) longest_wait: Duration,
+    pub longest_wait: Duration,
 }
 
 /// Calls until it works, fails for good, or patience is used up. `jitter` gives milliseconds that are
 /// added to each pause.
-pub(crate) async fn try_patiently<T, F>(
+///
+/// # Errors
+/// The last failure, or the one before it where that opened a breaker.
+pub async fn try_patiently<T, F>(
     patience: Patience,
     mut jitter: impl FnMut() -> u64,
     mut call: impl FnMut() -> F,

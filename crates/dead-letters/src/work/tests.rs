@@ -97,12 +97,7 @@ async fn with_locked_letters(count: u64, lock: Duration) -> (Broker, Client) {
 }
 
 fn work(id: u128) -> Work {
-    Work {
-        id: Uuid::from_u128(id),
-        rate: None,
-        limit: None,
-        stop: CancellationToken::new(),
-    }
+    Work::new(Uuid::from_u128(id))
 }
 
 async fn run(

@@ -8,11 +8,11 @@ mod show;
 mod wanted;
 mod work;
 
-use std::convert::Infallible;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dead_letters::{Groups, LookError, look};
+use dead_letters::{Groups, look};
+use serde_json::json;
 
 use crate::out;
 use place::{Connection, Where};
@@ -79,17 +79,17 @@ async fn list(options: &Looking) -> anyhow::Result<ExitCode> {
     for place in &connection.places {
         let looked = look(&connection.client, place, &wanted, |letter| {
             groups.add(letter);
-            Ok::<_, Infallible>(true)
+            true
         });
         looked
             .await
-            .map_err(|error| connection.failed(place, bus(error)))?;
+            .map_err(|error| connection.failed(place, error))?;
     }
     connection.client.close().await;
     let groups = groups.finish();
     if options.json {
         let letters: u64 = groups.iter().map(|group| group.letters).sum();
-        out::line(serde_json::json!({ "letters": letters, "groups": groups }));
+        out::line(json!({ "letters": letters, "groups": groups }));
     } else {
         show::groups(&connection.places, &groups);
     }
@@ -107,27 +107,19 @@ async fn each(options: &Showing) -> anyhow::Result<ExitCode> {
         let looked = look(&connection.client, place, &wanted, |letter| {
             shown += 1;
             if options.json {
-                out::line(serde_json::to_string(&letter)?);
+                out::line(json!(letter));
             } else {
                 show::letter(&letter);
             }
-            Ok::<_, serde_json::Error>(shown < options.limit)
+            shown < options.limit
         });
-        looked.await.map_err(|error| match error {
-            LookError::Bus(error) => connection.failed(place, error),
-            LookError::Shown(error) => error.into(),
-        })?;
+        looked
+            .await
+            .map_err(|error| connection.failed(place, error))?;
     }
     connection.client.close().await;
     if shown == 0 && !options.json {
         show::none(&connection.places, &wanted);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn bus(error: LookError<Infallible>) -> service_bus::Error {
-    match error {
-        LookError::Bus(error) => error,
-        LookError::Shown(never) => match never {},
-    }
 }

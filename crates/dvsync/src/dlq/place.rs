@@ -1,7 +1,6 @@
 //! Where the letters are: the namespace, and the queues or subscriptions in it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -9,12 +8,11 @@ use dead_letters::{Place, PlaceError};
 use local_stack::bus::LOCAL_KEY;
 use local_stack::stack::{INBOUND, OUTBOUND};
 use service_bus::{Client, ClientOptions, Error, ErrorClass};
-use sync_core::credentials::{EntraTokens, SERVICE_BUS_SCOPE, TokenSource as _};
 use sync_core::queue::ServiceBusQueue;
 use sync_core::settings::table::{INBOUND_QUEUE, SESSIONS};
 use sync_core::settings::{BusSetting, OutboundSetting, environment, identity, rejected_queue};
 
-use crate::app_settings::{self, SIGN_IN};
+use crate::app_settings;
 use crate::local::BUS_PORT;
 
 /// Which namespace, and which queues. Without these as the app settings say.
@@ -59,12 +57,7 @@ impl Connection {
                 )?
             }
         };
-        let own = Arc::new(EntraTokens::new(&identity(&environment)).context(SIGN_IN)?);
-        if matches!(bus, BusSetting::Namespace(_)) {
-            // Who is not signed in is told so at once, and not by a broker that cannot be reached.
-            let token = own.token(SERVICE_BUS_SCOPE).await;
-            token.map_err(|failure| anyhow!(failure.message).context(SIGN_IN))?;
-        }
+        let own = app_settings::signed_in(&identity(&environment), &bus).await?;
         let client = bus.client(&own, ClientOptions::default())?;
         let mut connection = Self {
             places: Vec::new(),

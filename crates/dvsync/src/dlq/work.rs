@@ -9,7 +9,6 @@ use anyhow::Context;
 use clap::Args;
 use dead_letters::{Action, Aside, End, Progress, Work, WorkError};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::place::{Connection, Where};
@@ -60,40 +59,31 @@ pub(super) struct PuttingAside {
 
 /// Sends them again.
 pub(super) async fn resend(options: &Resending) -> anyhow::Result<ExitCode> {
-    let connection = Connection::open(&options.place).await?;
-    let work = Work {
-        id: options.resume.unwrap_or_else(Uuid::new_v4),
-        rate: Some(options.rate),
-        limit: options.limit,
-        stop: CancellationToken::new(),
-    };
     let run = Run {
-        connection,
+        connection: Connection::open(&options.place).await?,
         which: &options.which,
-        work,
+        work: Work {
+            rate: Some(options.rate),
+            limit: options.limit,
+            ..Work::new(options.resume.unwrap_or_else(Uuid::new_v4))
+        },
         json: options.json,
-        verb: "resent",
     };
     run.go(Action::Resend).await
 }
 
 /// Puts them aside.
 pub(super) async fn put_aside(options: &PuttingAside) -> anyhow::Result<ExitCode> {
-    let connection = Connection::open(&options.place).await?;
     let file = Aside::open(&options.file)
         .with_context(|| format!("{} cannot be written", options.file.display()))?;
-    let work = Work {
-        id: Uuid::new_v4(),
-        rate: None,
-        limit: options.limit,
-        stop: CancellationToken::new(),
-    };
     let run = Run {
-        connection,
+        connection: Connection::open(&options.place).await?,
         which: &options.which,
-        work,
+        work: Work {
+            limit: options.limit,
+            ..Work::new(Uuid::new_v4())
+        },
         json: options.json,
-        verb: "put aside",
     };
     run.go(Action::PutAside(file)).await
 }
@@ -103,27 +93,30 @@ struct Run<'a> {
     which: &'a Which,
     work: Work,
     json: bool,
-    /// What is done to them, as a participle.
-    verb: &'static str,
 }
 
 impl Run<'_> {
     async fn go(mut self, mut action: Action) -> anyhow::Result<ExitCode> {
         let wanted = self.which.wanted(&self.connection.places)?;
         self.stop_on_signal();
-        // First of all: a process that is killed says nothing any more.
-        if matches!(action, Action::Resend) {
-            let (id, again) = (self.work.id, self.again());
-            self.say(&format!(
-                "resending as {id}, which each copy carries as ResendId; if this breaks off, the same with {again} goes on"
-            ));
-        }
+        let (verb, goes_on) = match &action {
+            Action::Resend => {
+                let (id, again) = (self.work.id, self.again());
+                // First of all: a process that is killed says nothing any more.
+                self.say(&format!(
+                    "resending as {id}, which each copy carries as ResendId; if this breaks off, the same with {again} goes on"
+                ));
+                ("resent", format!("the same with {again} goes on"))
+            }
+            Action::PutAside(_) => ("put aside", "the same command goes on".to_owned()),
+        };
+        let broken_off = |done| format!("broken off after {done}, nothing is lost; {goes_on}");
         let (mut all, mut queues, mut done) = (true, Vec::new(), 0);
         let limit = self.work.limit;
         for place in &self.connection.places {
             self.work.limit = limit.map(|limit| limit.saturating_sub(done));
             let mut last = Progress::default();
-            let line = Line::new(self.json, self.verb, place.name());
+            let line = Line::new(self.json, verb, place.name());
             let mut tell = |progress| {
                 last = progress;
                 line.tell(progress);
@@ -143,7 +136,7 @@ impl Run<'_> {
                     WorkError::Bus(error) => self.connection.failed(place, error),
                     error @ WorkError::File { .. } => error.into(),
                 })
-                .with_context(|| self.broken_off(done))?;
+                .with_context(|| broken_off(done))?;
             for more in show::outcome(&outcome) {
                 self.say(&format!("{}: {more}", place.name()));
             }
@@ -153,13 +146,13 @@ impl Run<'_> {
                 "unfit": outcome.unfit, "end": show::end(outcome.end),
             }));
             if outcome.end == End::Stopped {
-                self.say(&self.broken_off(done));
+                self.say(&broken_off(done));
                 break;
             }
         }
         self.connection.client.close().await;
         if self.json {
-            let (id, verb) = (self.work.id, self.verb);
+            let id = self.work.id;
             out::line(json!({ "id": id, "what": verb, "done": done, "queues": queues }));
         }
         Ok(if all {
@@ -181,16 +174,6 @@ impl Run<'_> {
     /// The options that go on: times that were so long ago would mean others by then.
     fn again(&self) -> String {
         format!("--resume {}{}", self.work.id, self.which.times())
-    }
-
-    fn broken_off(&self, done: u64) -> String {
-        match self.verb {
-            "resent" => format!(
-                "broken off after {done}, nothing is lost; the same with {} goes on",
-                self.again()
-            ),
-            _ => format!("broken off after {done}, nothing is lost; the same command goes on"),
-        }
     }
 
     /// The first Ctrl-C ends the work in good order, the second at once: also then nothing is lost.

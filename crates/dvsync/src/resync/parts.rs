@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use service_bus::{Client, ClientOptions};
 use sync_core::config::SyncConfig;
-use sync_core::credentials::{EntraTokens, SERVICE_BUS_SCOPE, TokenSource as _};
 use sync_core::dataverse::{DataverseClient, DataverseOptions};
-use sync_core::settings::{BusSetting, OutboundSetting, Settings, SettingsError, environment};
+use sync_core::settings::{OutboundSetting, Settings, SettingsError, environment};
 
-use crate::app_settings::SIGN_IN;
+use crate::app_settings;
 
 pub(super) struct Parts {
     pub(super) config: Arc<SyncConfig>,
@@ -36,11 +35,7 @@ impl Parts {
             ),
         })?;
         let config = config(&settings, target)?;
-        let own = Arc::new(EntraTokens::new(&settings.identity).context(SIGN_IN)?);
-        if matches!(settings.bus, BusSetting::Namespace(_)) {
-            let token = own.token(SERVICE_BUS_SCOPE).await;
-            token.map_err(|failure| anyhow!(failure.message).context(SIGN_IN))?;
-        }
+        let own = app_settings::signed_in(&settings.identity, &settings.bus).await?;
         // One reader needs no merging, and gets along on one identity.
         let options = DataverseOptions {
             merging: None,

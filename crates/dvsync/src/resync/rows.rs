@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use serde_json::{Map, Value};
 use sync_core::config::TableConfig;
-use sync_core::dataverse::{DataverseClient, RowPages, Select};
-use sync_core::failure::{Class, Failure};
-use sync_core::reconcile;
+use sync_core::dataverse::{DataverseClient, RowPages};
+use sync_core::patience::{Patience, try_patiently};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -18,8 +17,11 @@ use super::Options;
 const PAGE: u32 = 500;
 /// Ids in one filter: an address has its limits.
 const IDS: usize = 50;
-/// Tries of one page.
-const TRIES: u32 = 6;
+/// A person waits for it: for as long as Dataverse holds an identity back, and for a blip.
+const PATIENCE: Patience = Patience {
+    retries: 6,
+    longest_wait: Duration::from_secs(300),
+};
 
 /// Pages, one after the other.
 pub(super) struct Rows<'a> {
@@ -60,7 +62,9 @@ impl<'a> Rows<'a> {
                     let Some(filter) = self.waiting.pop() else {
                         return Ok(None);
                     };
-                    let pages = ask(self.dataverse, self.table, &filter, &self.correlation);
+                    let pages =
+                        self.dataverse
+                            .standings(self.table, &filter, PAGE, &self.correlation);
                     self.pages.insert(pages)
                 }
             };
@@ -72,48 +76,20 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn ask(
-    dataverse: &DataverseClient,
-    table: &TableConfig,
-    filter: &str,
-    correlation: &str,
-) -> RowPages {
-    let columns: Vec<&str> = reconcile::columns(table).into_iter().collect();
-    let expand: Vec<(&str, Vec<&str>)> = table
-        .expand()
-        .into_iter()
-        .map(|(navigation, columns)| (navigation, columns.into_iter().collect()))
-        .collect();
-    let expand: Vec<(&str, &[&str])> = expand.iter().map(|(n, c)| (*n, &c[..])).collect();
-    let select = Select {
-        columns: &columns,
-        expand: &expand,
-    };
-    dataverse.pages(&table.entity_set, select, filter, PAGE, correlation)
-}
-
 /// Waits for as long as Dataverse asks, and tries again what may pass.
 async fn patiently(pages: &mut RowPages) -> anyhow::Result<Option<Vec<Map<String, Value>>>> {
-    for attempt in 1.. {
-        let failure = match pages.next_page().await {
-            Ok(page) => return Ok(page),
-            Err(failure) => failure,
-        };
-        match wait(&failure, attempt) {
-            Some(wait) => tokio::time::sleep(wait).await,
-            None => bail!(failure.message),
+    let read = || {
+        let mut pages = pages.clone();
+        async move {
+            let page = pages.next_page().await?;
+            Ok((page, pages))
         }
-    }
-    Ok(None)
-}
-
-fn wait(failure: &Failure, attempt: u32) -> Option<Duration> {
-    match failure.class {
-        _ if attempt >= TRIES => None,
-        Class::Throttled { retry_after } => Some(retry_after),
-        Class::Transient => Some(Duration::from_millis(250 << attempt)),
-        _ => None,
-    }
+    };
+    // One reader has nobody to spread out from.
+    let read = try_patiently(PATIENCE, || 0, read).await;
+    let (page, next) = read.map_err(|failure| anyhow!(failure.message))?;
+    *pages = next;
+    Ok(page)
 }
 
 /// The OData filters that together let through what was asked for.
@@ -153,7 +129,6 @@ pub(super) fn id(table: &TableConfig, row: &Map<String, Value>) -> anyhow::Resul
 
 #[cfg(test)]
 mod tests {
-    use sync_core::failure::Stage;
     use time::macros::datetime;
 
     use super::*;
@@ -173,17 +148,5 @@ mod tests {
         );
         assert_eq!(read(&[id, id], None), [one]);
         assert_eq!(read(&[id; 120], None).len(), 3);
-    }
-
-    #[test]
-    fn dataverse_is_waited_for_as_long_as_it_asks_and_not_for_ever() {
-        let asked = Duration::from_secs(17);
-        let throttled = Failure::throttled(Stage::Fetch, "DataverseThrottled", asked, "m");
-        assert_eq!(wait(&throttled, 1), Some(asked));
-        assert_eq!(wait(&throttled, TRIES), None);
-        let broken = Failure::transient(Stage::Fetch, "DataverseUnavailable", "m");
-        assert_eq!(wait(&broken, 1), Some(Duration::from_millis(500)));
-        let refused = Failure::config(Stage::Fetch, "DataverseForbidden", "m");
-        assert_eq!(wait(&refused, 1), None);
     }
 }

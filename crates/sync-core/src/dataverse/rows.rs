@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::classify::classify;
 use super::client::DataverseClient;
 use super::merge::{ReadPages, Write, WriteAsk};
-use super::query::Select;
+use super::query::{RowPages, Select};
 use super::request::{Request, bad_answer};
 use crate::config::TableConfig;
 use crate::failure::{Failure, Stage};
 use crate::ports::{AckState, AckWrite, Acknowledgements, Source};
+use crate::reconcile;
 use crate::snapshot::{Latest, RowVersion, Snapshot};
 
 /// Marks our own writes: a plug-in finds it in its shared variables and stays quiet.
@@ -43,6 +44,21 @@ impl DataverseClient {
         }
     }
 
+    /// The rows of a table, by [`pages`](Self::pages), with what says how each stands in the target.
+    #[must_use]
+    pub fn standings(
+        &self,
+        table: &TableConfig,
+        filter: &str,
+        page_size: u32,
+        correlation: &str,
+    ) -> RowPages {
+        let columns: Vec<&str> = reconcile::columns(table).into_iter().collect();
+        selected(table, &columns, |select| {
+            self.pages(&table.entity_set, select, filter, page_size, correlation)
+        })
+    }
+
     /// Writes one row on a condition, together with whoever else writes at the time.
     pub(super) async fn write_row(&self, ask: WriteAsk) -> Result<AckWrite, Failure> {
         match &self.merged {
@@ -50,6 +66,20 @@ impl DataverseClient {
             None => ask.alone(self).await,
         }
     }
+}
+
+/// What is made of a selection of these columns and of all that the table's mapping reads behind lookups.
+fn selected<T>(table: &TableConfig, columns: &[&str], make: impl FnOnce(Select<'_>) -> T) -> T {
+    let expand: Vec<(&str, Vec<&str>)> = table
+        .expand()
+        .into_iter()
+        .map(|(navigation, columns)| (navigation, columns.into_iter().collect()))
+        .collect();
+    let expand: Vec<(&str, &[&str])> = expand.iter().map(|(n, c)| (*n, &c[..])).collect();
+    make(Select {
+        columns,
+        expand: &expand,
+    })
 }
 
 /// The reads of one table that select these columns.
@@ -88,17 +118,9 @@ impl Source for DataverseClient {
         row: Uuid,
         correlation: &str,
     ) -> Result<Latest, Failure> {
-        let expand: Vec<(&str, Vec<&str>)> = table
-            .expand()
-            .into_iter()
-            .map(|(navigation, columns)| (navigation, columns.into_iter().collect()))
-            .collect();
-        let expand: Vec<(&str, &[&str])> = expand.iter().map(|(n, c)| (*n, &c[..])).collect();
-        let select = Select {
-            columns: &table.select(),
-            expand: &expand,
-        };
-        let pages = pages(table, Stage::Fetch, select, true);
+        let pages = selected(table, &table.select(), |select| {
+            pages(table, Stage::Fetch, select, true)
+        });
         let Some(columns) = self.row(pages, row, correlation).await? else {
             return Ok(Latest::Gone);
         };

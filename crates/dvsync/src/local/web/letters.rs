@@ -6,7 +6,6 @@ use local_stack::stack::{OUTBOUND, REJECTED, Stack};
 use serde::Serialize;
 use serde_json::Value;
 use service_bus::Client;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How many letters of each queue are shown.
@@ -103,12 +102,7 @@ pub(super) async fn resend(
         numbers: number.into_iter().collect(),
         ..Wanted::default()
     };
-    let work = Work {
-        id: Uuid::new_v4(),
-        rate: None,
-        limit: None,
-        stop: CancellationToken::new(),
-    };
+    let work = Work::new(Uuid::new_v4());
     let mut sent = 0;
     let mut count = |progress: Progress| sent = progress.done;
     work.run(client, place, &wanted, &mut Action::Resend, &mut count)
